@@ -1,0 +1,30 @@
+//! The boundary between Longshore and the databases it loads.
+//!
+//! A [`Warehouse`] makes the rows of one load visible at once, or not at all, and
+//! writes into its **ledger**, in the same transaction, which objects those rows came
+//! from. The ledger is the only truth about "is it loaded?". A driver lives in a
+//! folder of its own ([`duckdb`]) and is finished when it passes the conformance suite
+//! in `testing::conformance` (feature `testing`), unchanged.
+//!
+//! This crate knows nothing of CSV, buckets or pipelines: it is given typed rows as
+//! Arrow batches and the identity of the objects they belong to.
+
+mod crash;
+pub mod duckdb;
+mod entry;
+mod error;
+mod load;
+mod name;
+mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use crash::{CRASH_AT, crash_point};
+pub use entry::{Candidate, Cursor, Entry, EntryKind, Generation, KnownHash, ObjectId, Position};
+pub use error::{Advice, Fault, Kind, WarehouseError};
+pub use load::{
+    Begun, Committed, FIRST_GENERATION, Known, Load, LoadId, LoadSpec, Mode, ObjectSpec, PAGE_ENTRIES, Receipt,
+    RowBatch, Swept, Tally, Warehouse,
+};
+pub use name::{Ident, NameError, QualifiedName, TableName};
+pub use table::{Column, ColumnType, Finding, LengthUnit, NewColumn, NewTable, Severity, Table};

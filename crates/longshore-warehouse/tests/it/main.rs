@@ -1,0 +1,6 @@
+//! The integration tests of the warehouse crate.
+
+mod duckdb;
+mod faulty;
+mod processes;
+mod stress;
