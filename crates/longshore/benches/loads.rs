@@ -1,0 +1,303 @@
+//! Whole loads through the real binary, each beside DuckDB's own COPY in the same run.
+//!
+//! `cargo bench -p longshore --bench loads -- [CASE…]`: lineitem, upsert, files, start, memory.
+//! Prints wall time, CPU and peak memory as medians of three runs, and ratios. Rows and sums are
+//! verified. `memory` writes 10 GB and is run only when it is named.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and ends at the first surprise")]
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use duckdb::Connection;
+use tpchgen::csv::LineItemCsv;
+use tpchgen::generators::{LineItem, LineItemGenerator};
+
+const LINEITEM: &str = "CREATE TABLE lineitem (
+  l_orderkey BIGINT NOT NULL, l_partkey BIGINT NOT NULL, l_suppkey BIGINT NOT NULL, l_linenumber INTEGER NOT NULL,
+  l_quantity DECIMAL(15,2) NOT NULL, l_extendedprice DECIMAL(15,2) NOT NULL, l_discount DECIMAL(15,2) NOT NULL,
+  l_tax DECIMAL(15,2) NOT NULL, l_returnflag VARCHAR NOT NULL, l_linestatus VARCHAR NOT NULL,
+  l_shipdate DATE NOT NULL, l_commitdate DATE NOT NULL, l_receiptdate DATE NOT NULL,
+  l_shipinstruct VARCHAR NOT NULL, l_shipmode VARCHAR NOT NULL, l_comment VARCHAR NOT NULL)";
+const ORDERS: &str =
+    "CREATE TABLE orders (id BIGINT NOT NULL, customer BIGINT, state VARCHAR, total DECIMAL(12,2), day DATE)";
+const RUNS: usize = 3;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    // The baseline runs in a process of its own, so that its CPU and memory can be told.
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["duckdb-copy", database, table, files] => return copy(database, table, files),
+        ["write", name, path] => return write(name, Path::new(path)),
+        _ => {}
+    }
+    let wanted = |case: &str| if args.is_empty() { case != "memory" } else { args.iter().any(|arg| arg == case) };
+    let cases: [(&str, fn()); 5] =
+        [("start", start), ("lineitem", lineitem), ("upsert", upsert), ("files", files), ("memory", memory)];
+    println!("{:<34} {:>9} {:>9} {:>9} {:>8} {:>8}", "", "wall s", "cpu s", "peak MiB", "x wall", "x cpu");
+    for (_, run) in cases.iter().filter(|(name, _)| wanted(name)) {
+        run();
+    }
+}
+
+/// `COPY` of files into a table, by DuckDB itself.
+fn copy(database: &str, table: &str, glob: &str) {
+    let connection = Connection::open(database).unwrap();
+    connection.execute_batch("SET memory_limit = '1GiB'").unwrap();
+    connection.execute_batch(&format!("COPY {table} FROM '{glob}' (HEADER)")).unwrap();
+}
+
+fn start() {
+    let runs = (0..20).map(|_| measure(Command::new(longshore()).arg("--version"))).collect();
+    print_row("start: `longshore --version`", &median(runs), None);
+}
+
+fn lineitem() {
+    let csv = data("lineitem.csv");
+    let check = |project: &Project| {
+        let sums = project
+            .query("SELECT count(*) || ' ' || sum(l_extendedprice) || ' ' || count(DISTINCT l_comment) FROM lineitem");
+        assert!(sums.starts_with("6001215 229577310901.20 "), "{sums}");
+        sums
+    };
+    let theirs = repeat(|| {
+        let project = Project::new(LINEITEM, "lineitem", "append", "");
+        let measured = project.copy("lineitem", &csv);
+        (measured, check(&project))
+    });
+    let ours = repeat(|| {
+        let project = Project::new(LINEITEM, "lineitem", "append", "");
+        project.drop_file(&csv, "lineitem.csv");
+        let measured = project.run_once();
+        (measured, check(&project))
+    });
+    assert_eq!(theirs.1, ours.1, "both loaded the same");
+    print_row("lineitem sf1: DuckDB COPY", &theirs.0, None);
+    print_row("lineitem sf1: longshore append", &ours.0, Some(&theirs.0));
+}
+
+fn upsert() {
+    let (base, change) = (data("orders-base.csv"), data("orders-change.csv"));
+    let prepare = || {
+        let project = Project::new(ORDERS, "orders", "upsert", "key = [\"id\"]");
+        project.copy("orders", &base);
+        project
+    };
+    let ours = repeat(|| {
+        let project = prepare();
+        project.drop_file(&change, "orders.csv");
+        let measured = project.run_once();
+        let counted = project.query("SELECT count(*) || ' ' || count(DISTINCT id) FROM orders");
+        assert_eq!(counted, "1750000 1750000");
+        (measured, counted)
+    });
+    let theirs = repeat(|| (prepare().copy("orders", &change), String::new()));
+    print_row("500,000 rows: DuckDB COPY, no merge", &theirs.0, None);
+    print_row("500,000 into 1.5 M: longshore upsert", &ours.0, Some(&theirs.0));
+}
+
+fn files() {
+    let folder = data("files");
+    let theirs = repeat(|| {
+        let project = Project::new(LINEITEM, "lineitem", "append", "");
+        (
+            project.copy("lineitem", &folder.join("*.csv")),
+            project.query("SELECT count(*) || ' ' || sum(l_extendedprice) FROM lineitem"),
+        )
+    });
+    let ours = repeat(|| {
+        let project = Project::new(LINEITEM, "lineitem", "append", "");
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            project.drop_file(&path, &path.file_name().unwrap().to_string_lossy());
+        }
+        let measured = project.run_once();
+        let archived = walk(&project.folder.join("bucket/processed"));
+        assert_eq!(archived, 5_000, "every file is archived");
+        (measured, project.query("SELECT count(*) || ' ' || sum(l_extendedprice) FROM lineitem"))
+    });
+    assert_eq!(theirs.1, ours.1, "both loaded the same");
+    print_row("5,000 x 50 KB: DuckDB COPY, one glob", &theirs.0, None);
+    print_row("5,000 x 50 KB: longshore, archived", &ours.0, Some(&theirs.0));
+}
+
+fn memory() {
+    for (label, name) in [("100 MB", "lineitem-100mb.csv"), ("10 GB", "lineitem-10gb.csv")] {
+        let project = Project::new(LINEITEM, "lineitem", "append", "");
+        project.drop_file(&data(name), "lineitem.csv");
+        print_row(&format!("memory: {label}, append"), &project.run_once(), None);
+    }
+}
+
+/// What a process took.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    wall: Duration,
+    cpu: Duration,
+    peak_mib: u64,
+}
+
+/// Runs a process and asks the kernel what it took.
+#[expect(unsafe_code, reason = "wait4 is the only call that tells the peak memory of one child")]
+fn measure(command: &mut Command) -> Measured {
+    let started = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "wait4 below waits for it")]
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut status = 0;
+    // SAFETY: both pointers are to live values of the right types, and the child is ours.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        assert_eq!(libc::wait4(child.id() as i32, &mut status, 0, &mut usage), child.id() as i32);
+        usage
+    };
+    let wall = started.elapsed();
+    let status = ExitStatus::from_raw(status);
+    assert!(status.success(), "{command:?}: {status}");
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
+    Measured { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak_mib: usage.ru_maxrss as u64 / 1024 }
+}
+
+fn repeat(mut run: impl FnMut() -> (Measured, String)) -> (Measured, String) {
+    let (runs, mut results): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| run()).unzip();
+    (median(runs), results.swap_remove(0))
+}
+
+fn median(mut runs: Vec<Measured>) -> Measured {
+    runs.sort_by_key(|run| run.wall);
+    runs[runs.len() / 2]
+}
+
+fn print_row(name: &str, measured: &Measured, baseline: Option<&Measured>) {
+    let ratio = |ours: Duration, theirs: fn(&Measured) -> Duration| {
+        baseline
+            .map_or_else(String::new, |baseline| format!("{:.2}", ours.as_secs_f64() / theirs(baseline).as_secs_f64()))
+    };
+    println!(
+        "{name:<34} {:>9.3} {:>9.3} {:>9} {:>8} {:>8}",
+        measured.wall.as_secs_f64(),
+        measured.cpu.as_secs_f64(),
+        measured.peak_mib,
+        ratio(measured.wall, |m| m.wall),
+        ratio(measured.cpu, |m| m.cpu),
+    );
+}
+
+/// A project in a folder of its own, with one table and one pipeline.
+struct Project {
+    folder: PathBuf,
+}
+
+impl Project {
+    fn new(create: &str, table: &str, mode: &str, settings: &str) -> Self {
+        let folder = cache().join("project");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        fs::create_dir_all(folder.join("bucket/pending")).unwrap();
+        let config = format!(
+            "[bucket]\nurl = \"./bucket\"\nsettle = \"0s\"\n[[pipeline]]\nname = \"{table}\"\nmatch = \"*.csv\"\ntable = \"{table}\"\nmode = \"{mode}\"\n{settings}\n"
+        );
+        fs::write(folder.join("longshore.toml"), config).unwrap();
+        let project = Self { folder };
+        project.open().execute_batch(create).unwrap();
+        project
+    }
+
+    fn open(&self) -> Connection {
+        Connection::open(self.folder.join("warehouse.duckdb")).unwrap()
+    }
+
+    fn query(&self, sql: &str) -> String {
+        self.open().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// A hard link: what is measured is the load, not the copying of test data.
+    fn drop_file(&self, path: &Path, name: &str) {
+        fs::hard_link(path, self.folder.join("bucket/pending").join(name)).unwrap();
+    }
+
+    fn run_once(&self) -> Measured {
+        measure(Command::new(longshore()).args(["run", "--once", "--log-level", "error"]).current_dir(&self.folder))
+    }
+
+    fn copy(&self, table: &str, files: &Path) -> Measured {
+        let database = self.folder.join("warehouse.duckdb");
+        measure(Command::new(std::env::current_exe().unwrap()).arg("duckdb-copy").arg(database).arg(table).arg(files))
+    }
+}
+
+fn longshore() -> &'static str {
+    env!("CARGO_BIN_EXE_longshore")
+}
+
+/// Where test data is kept from run to run.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("longshore-bench")
+}
+
+/// Test data, written once, by a process of its own: a child's peak memory counts from ours.
+fn data(name: &str) -> PathBuf {
+    let path = cache().join(name);
+    if !path.exists() {
+        fs::create_dir_all(cache()).unwrap();
+        let partial = cache().join(format!("{name}.partial"));
+        let status = Command::new(std::env::current_exe().unwrap()).arg("write").arg(name).arg(&partial).status();
+        assert!(status.unwrap().success(), "{name}");
+        fs::rename(partial, &path).unwrap();
+    }
+    path
+}
+
+fn write(name: &str, path: &Path) {
+    let out = || BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    match name {
+        "lineitem.csv" => write_lineitem(&mut out(), LineItemGenerator::new(1.0, 1, 1).iter()),
+        "lineitem-100mb.csv" => write_lineitem(&mut out(), LineItemGenerator::new(0.13, 1, 1).iter()),
+        "lineitem-10gb.csv" => {
+            let rows = fs::read(data("lineitem-100mb.csv")).unwrap();
+            let header = rows.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let mut out = out();
+            out.write_all(&rows[..header]).unwrap();
+            (0..100).for_each(|_| out.write_all(&rows[header..]).unwrap());
+        }
+        "orders-base.csv" => write_orders(&mut out(), 0..1_500_000, 0),
+        // Half of the rows are in the table, spread over it; half are new.
+        "orders-change.csv" => write_orders(&mut out(), (0..250_000).map(|n| n * 6).chain(1_500_000..1_750_000), 1),
+        "files" => {
+            fs::create_dir_all(path).unwrap();
+            let mut rows = LineItemGenerator::new(0.4, 1, 1).iter();
+            for file in 0..5_000 {
+                let mut out = BufWriter::new(File::create(path.join(format!("{file:05}.csv"))).unwrap());
+                write_lineitem(&mut out, rows.by_ref().take(400));
+            }
+        }
+        _ => panic!("there is no test data `{name}`"),
+    }
+}
+
+fn write_lineitem<'a>(out: &mut impl Write, rows: impl Iterator<Item = LineItem<'a>>) {
+    writeln!(out, "{}", LineItemCsv::header()).unwrap();
+    rows.for_each(|row| writeln!(out, "{}", LineItemCsv::new(row)).unwrap());
+    out.flush().unwrap();
+}
+
+fn write_orders(out: &mut impl Write, ids: impl Iterator<Item = u64>, salt: u64) {
+    writeln!(out, "id,customer,state,total,day").unwrap();
+    for id in ids {
+        let (state, total) = (["new", "paid", "sent"][(id % 3) as usize], id.wrapping_mul(7) + salt);
+        let (month, day) = (1 + id % 12, 1 + id % 28);
+        writeln!(out, "{id},{},{state},{}.{:02},2026-{month:02}-{day:02}", id % 5_000, total % 10_000, id % 100)
+            .unwrap();
+    }
+    out.flush().unwrap();
+}
+
+/// Files under a folder.
+fn walk(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+}

@@ -1,0 +1,454 @@
+//! `longshore init`: from a folder of CSV files to a working project.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use futures::TryStreamExt;
+use longshore_warehouse::Warehouse;
+use serde::Serialize;
+
+use super::{Failure, Global, Outcome, Result, output};
+use crate::bucket::{Bucket, Directory, DirectoryConfig, Object};
+use crate::config::{self, Config, ConfigError};
+use crate::pipeline::{Context, discover};
+use crate::project;
+use crate::propose;
+use crate::propose::feeds::{self, Csv, Feed, Feeds, Key, LeftOut};
+use crate::propose::write::{self, Place};
+
+/// The bucket that is proposed where there is none.
+const BUCKET: &str = "./bucket";
+/// The warehouse that is proposed.
+const WAREHOUSE: &str = "duckdb:warehouse.duckdb";
+/// Name of the file with the CREATE TABLE statements, beside the configuration.
+const TABLES: &str = "tables.sql";
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Where the CSV files lie [default: what waits in the bucket, else this folder].
+    folder: Option<PathBuf>,
+    /// Create the bucket's folders and the tables, too. In a project that is there already, without
+    /// FOLDER: create the tables that are missing for what waits in the bucket.
+    #[arg(long)]
+    apply: bool,
+    /// Write over `longshore.toml` and `tables.sql`.
+    #[arg(long)]
+    force: bool,
+    /// The bucket of the project: a directory or `s3://name` [default: ./bucket].
+    #[arg(long, value_name = "URL")]
+    bucket: Option<String>,
+    /// The warehouse of the project.
+    #[arg(long, value_name = "URL", default_value = WAREHOUSE)]
+    warehouse: String,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    bucket: &'a str,
+    warehouse: &'a str,
+    pipelines: Vec<Proposed<'a>>,
+    left_out: &'a [LeftOut],
+    written: Vec<String>,
+    applied: Option<&'a [Applied]>,
+}
+
+#[derive(Debug, Serialize)]
+struct Proposed<'a> {
+    name: &'a str,
+    r#match: &'a str,
+    table: String,
+    files: &'a [String],
+    bytes: u64,
+    rows: u64,
+    csv: &'a Csv,
+    key: &'a Option<Key>,
+    notes: &'a [String],
+    columns: Vec<Column<'a>>,
+    create_table: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Column<'a> {
+    name: &'a str,
+    nullable: bool,
+}
+
+/// A table that `--apply` saw to.
+#[derive(Debug, Serialize)]
+struct Applied {
+    table: String,
+    created: bool,
+}
+
+/// Where the files lie that are looked at, and what the project calls its bucket.
+struct Source {
+    bucket: Arc<dyn Bucket>,
+    prefix: String,
+    /// How people know it.
+    name: String,
+    place: Place,
+    /// The folder whose files have to be copied into the bucket.
+    to_copy: Option<PathBuf>,
+}
+
+impl Init {
+    pub(super) async fn run(self, global: &Global) -> Result {
+        if self.apply && !self.force && self.folder.is_none() && global.config.exists() {
+            return create_missing(global).await;
+        }
+        let home = home(&global.config)?;
+        let tables = global.config.with_file_name(TABLES);
+        self.refuse_to_overwrite(&[&global.config, &tables])?;
+        let source = self.source(&home).await?;
+        let found = feeds::find(source.bucket.as_ref(), &source.prefix).await?;
+        if found.feeds.is_empty() {
+            return Err(nothing(&source, &found));
+        }
+        let text = write::config(&source.place, &found.feeds);
+        let config = parse(&text, &home, &global.config)?;
+        let warehouse = project::open_warehouse(&config.warehouse);
+        let sql = write::tables(&found.feeds, warehouse.as_ref());
+        save(&global.config, &text)?;
+        save(&tables, &sql)?;
+        let applied = if self.apply { Some(apply(&config, &found.feeds, warehouse.as_ref()).await?) } else { None };
+        if global.json {
+            print_json(&source, &found, warehouse.as_ref(), [&global.config, &tables], applied.as_deref())?;
+        } else {
+            print(&source, &found, warehouse.as_ref());
+            next(&source, &config, [&global.config, &tables], applied.as_deref());
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn refuse_to_overwrite(&self, files: &[&Path]) -> Result<()> {
+        match files.iter().find(|file| file.exists()) {
+            Some(file) if !self.force => Err(Failure::new(format!(
+                "`{}` is there already",
+                file.display()
+            ))
+            .hint("`longshore init --apply` creates the tables that it lacks; `--force` writes the proposal over it; `--config OTHER/longshore.toml` writes into another folder")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds out where the files lie.
+    async fn source(&self, home: &Path) -> Result<Source> {
+        let waiting = PathBuf::from(BUCKET).join("pending");
+        let folder = match (&self.folder, &self.bucket) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(url)) => return self.bucket_itself(url, home).await,
+            (None, None) if waiting.is_dir() => waiting,
+            (None, None) => PathBuf::from("."),
+        };
+        let (folder, landing) = landing(&folder)?;
+        let (url, to_copy) = match (&self.bucket, landing) {
+            (Some(url), _) => (url.clone(), Some(folder.clone())),
+            (None, Some(bucket)) => (relative(&bucket, home), None),
+            (None, None) => (BUCKET.to_owned(), Some(folder.clone())),
+        };
+        let bucket = Directory::open(DirectoryConfig { path: folder.clone(), id: None, settle: Duration::ZERO })?;
+        Ok(Source {
+            bucket: Arc::new(bucket),
+            prefix: String::new(),
+            name: folder.display().to_string(),
+            place: self.place(url),
+            to_copy,
+        })
+    }
+
+    /// The files that wait in the bucket itself.
+    async fn bucket_itself(&self, url: &str, home: &Path) -> Result<Source> {
+        let place = self.place(url.to_owned());
+        let mut config = parse(&write::sections(&place), home, Path::new(config::FILE_NAME))?;
+        without_settling(&mut config);
+        let bucket = project::open_bucket(&config.bucket).await?;
+        let prefix = config.bucket.prefixes.pending;
+        Ok(Source { name: format!("{}/{prefix}", url.trim_end_matches('/')), bucket, prefix, place, to_copy: None })
+    }
+
+    fn place(&self, bucket: String) -> Place {
+        Place { bucket, warehouse: self.warehouse.clone() }
+    }
+}
+
+/// The folder of the configuration, which is made if it is not there.
+fn home(config: &Path) -> Result<PathBuf> {
+    let config = std::path::absolute(config)?;
+    let home = config.parent().map_or_else(PathBuf::new, Path::to_owned);
+    std::fs::create_dir_all(&home).map_err(|error| cannot("create", &home, error))?;
+    Ok(home)
+}
+
+/// The folder to look at, and the bucket if it is where that one's files land.
+fn landing(folder: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let full = std::path::absolute(folder)?;
+    if !full.is_dir() {
+        let why = if full.exists() {
+            format!("`{}` is no folder", folder.display())
+        } else {
+            format!("there is no folder `{}`", folder.display())
+        };
+        return Err(Failure::new(why).hint("name the folder that holds your CSV files, `longshore init FOLDER`"));
+    }
+    let full = full.canonicalize()?;
+    if full.join("pending").is_dir() {
+        return Ok((folder.join("pending"), Some(full)));
+    }
+    let is_pending = full.file_name().is_some_and(|name| name == "pending");
+    let bucket = full.parent().filter(|_| is_pending).map(Path::to_owned);
+    Ok((folder.to_owned(), bucket))
+}
+
+/// A folder as a configuration in `home` names it.
+fn relative(folder: &Path, home: &Path) -> String {
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    match folder.strip_prefix(&home) {
+        Ok(inner) if inner.as_os_str().is_empty() => ".".to_owned(),
+        Ok(inner) => format!("./{}", inner.display()),
+        Err(_) => folder.display().to_string(),
+    }
+}
+
+fn nothing(source: &Source, found: &Feeds) -> Failure {
+    let why =
+        found.left_out.iter().map(|one| format!("\n  `{}`: {}", one.file.escape_debug(), one.why)).collect::<String>();
+    Failure::new(format!("there is no CSV file to propose a table from in `{}`{why}", source.name))
+        .hint("`init` looks at files named .csv, .tsv or .txt, also with .gz, .zst or .bz2 behind; `longshore demo` shows a project with example data")
+}
+
+fn parse(text: &str, home: &Path, path: &Path) -> Result<Config> {
+    Config::parse(text, home, &|name| std::env::var(name).ok())
+        .map_err(|faults| ConfigError::Faults { path: path.to_owned(), faults }.into())
+}
+
+fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
+    Failure::new(format!("cannot {what} `{}`: {error}", path.display()))
+        .hint("see that this user may write there and that the disk has room")
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| cannot("write", path, error))
+}
+
+/// Creates the bucket's folders and the tables.
+async fn apply(config: &Config, feeds: &[Feed], warehouse: &dyn Warehouse) -> Result<Vec<Applied>> {
+    make_folders(config)?;
+    let mut applied = Vec::new();
+    for feed in feeds {
+        applied
+            .push(Applied { table: feed.table.name.to_string(), created: warehouse.create_table(&feed.table).await? });
+    }
+    warehouse.release().await;
+    Ok(applied)
+}
+
+/// Creates the tables that pipelines of a project lack, each by its oldest object that waits.
+async fn create_missing(global: &Global) -> Result {
+    let mut config = global.read()?;
+    without_settling(&mut config);
+    make_folders(&config)?;
+    let context = project::open(&config, false).await?;
+    let waiting = oldest(&config, &context).await?;
+    let (mut applied, mut unknown) = (Vec::new(), Vec::new());
+    for (pipeline, object) in config.pipelines.iter().zip(waiting) {
+        let table = pipeline.table.to_string();
+        match context.warehouse.describe(&pipeline.table).await {
+            Ok(_) => applied.push(Applied { table, created: false }),
+            Err(error) if *error.kind() != longshore_warehouse::Kind::Missing => {
+                return Err(error.into());
+            }
+            Err(_) => {
+                let proposal = match &object {
+                    Some(object) => propose::for_object(object, pipeline, &context).await,
+                    None => None,
+                };
+                match proposal {
+                    Some(proposal) => {
+                        applied.push(Applied { table, created: context.warehouse.create_table(&proposal).await? })
+                    }
+                    None => unknown.push((pipeline, object)),
+                }
+            }
+        }
+    }
+    context.warehouse.release().await;
+    if global.json {
+        output::json(&applied)?;
+    } else {
+        print_applied(&applied);
+    }
+    for (pipeline, object) in &unknown {
+        match object {
+            Some(object) => {
+                eprintln!("warning: no table for pipeline `{}`: `{}` cannot be read", pipeline.name, object.key)
+            }
+            None => eprintln!("warning: no table for pipeline `{}`: no file for it waits in the bucket", pipeline.name),
+        }
+    }
+    Ok(if unknown.is_empty() { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// Lets files be looked at that have only just been copied.
+fn without_settling(config: &mut Config) {
+    if let config::Place::Directory(directory) = &mut config.bucket.place {
+        directory.settle = Duration::ZERO;
+    }
+}
+
+/// The oldest object that waits for each pipeline.
+async fn oldest(config: &Config, context: &Context) -> Result<Vec<Option<Object>>> {
+    let pending = &context.prefixes.pending;
+    let mut oldest: Vec<Option<Object>> = vec![None; config.pipelines.len()];
+    let mut pages = context.bucket.list(pending);
+    while let Some(page) = pages.try_next().await? {
+        for object in page.objects {
+            let key = object.key.as_str().strip_prefix(pending).unwrap_or_default();
+            for at in discover::matching(&config.pipelines, key) {
+                let is_older = |other: &Object| (object.modified_at, &object.key) < (other.modified_at, &other.key);
+                if oldest[at].as_ref().is_none_or(is_older) {
+                    oldest[at] = Some(object.clone());
+                }
+            }
+        }
+    }
+    Ok(oldest)
+}
+
+fn print_applied(applied: &[Applied]) {
+    for table in applied {
+        if table.created {
+            println!("created the table `{}`", table.table);
+        } else {
+            println!("left the table `{}` alone: it is there already", table.table);
+        }
+    }
+}
+
+fn make_folders(config: &Config) -> Result<()> {
+    if let config::Place::Directory(directory) = &config.bucket.place {
+        let pending = directory.path.join(&config.bucket.prefixes.pending);
+        std::fs::create_dir_all(&pending).map_err(|error| cannot("create", &pending, error))?;
+    }
+    Ok(())
+}
+
+fn print_json(
+    source: &Source,
+    found: &Feeds,
+    warehouse: &dyn Warehouse,
+    written: [&Path; 2],
+    applied: Option<&[Applied]>,
+) -> Result<()> {
+    let pipelines = found.feeds.iter().map(|feed| Proposed {
+        name: &feed.name,
+        r#match: &feed.pattern,
+        table: feed.table.name.to_string(),
+        files: &feed.files,
+        bytes: feed.bytes,
+        rows: feed.records,
+        csv: &feed.csv,
+        key: &feed.key,
+        notes: &feed.notes,
+        columns: feed
+            .table
+            .columns
+            .iter()
+            .map(|column| Column { name: &column.name, nullable: column.nullable })
+            .collect(),
+        create_table: warehouse.create_table_sql(&feed.table),
+    });
+    output::json(&Document {
+        bucket: &source.place.bucket,
+        warehouse: &source.place.warehouse,
+        pipelines: pipelines.collect(),
+        left_out: &found.left_out,
+        written: written.iter().map(|path| path.display().to_string()).collect(),
+        applied,
+    })
+}
+
+/// Columns of a pipeline that are named one by one.
+const NAMED: usize = 8;
+
+fn print(source: &Source, found: &Feeds, warehouse: &dyn Warehouse) {
+    println!("found in `{}`:", source.name);
+    for feed in &found.feeds {
+        println!("\n{}: {}", feed.name, write::counted(feed));
+        println!("  match    {}", feed.pattern);
+        println!("  columns  {}", columns(feed, warehouse));
+        if let Some(key) = &feed.key {
+            println!("  key?     {}: see the comment in the configuration", key.column);
+        }
+        for note in &feed.notes {
+            println!("  note     {note}");
+        }
+    }
+    if !found.left_out.is_empty() {
+        println!("\nleft out:");
+        for one in &found.left_out {
+            println!("  {}: {}", one.file.escape_debug(), one.why);
+        }
+    }
+}
+
+/// Names and types of a table's columns, on one line.
+fn columns(feed: &Feed, warehouse: &dyn Warehouse) -> String {
+    let sql = warehouse.create_table_sql(&feed.table);
+    let lines = sql.lines().filter_map(|line| line.strip_prefix("    "));
+    let mut columns: Vec<String> = lines
+        .map(|line| {
+            let words: Vec<&str> = line.trim_end_matches(',').split_whitespace().collect();
+            words.join(" ")
+        })
+        .collect();
+    let more = columns.len().saturating_sub(NAMED);
+    columns.truncate(NAMED);
+    if more > 0 {
+        columns.push(format!("and {more} more"));
+    }
+    columns.join(", ")
+}
+
+/// Says what was written and what to do next.
+fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&[Applied]>) {
+    println!();
+    for path in written {
+        println!("wrote `{}`", path.display());
+    }
+    print_applied(applied.unwrap_or_default());
+    let mut steps = Vec::new();
+    if let Some(folder) = &source.to_copy {
+        let from = folder.display();
+        steps.push(match &config.bucket.place {
+            config::Place::Directory(to) => {
+                let to = to.path.join(&config.bucket.prefixes.pending);
+                let to = shown(&to, &config.folder);
+                match applied {
+                    Some(_) => format!("cp -r {from}/. {to}"),
+                    None => format!("mkdir -p {to} && cp -r {from}/. {to}"),
+                }
+            }
+            config::Place::S3(to) => {
+                format!("aws s3 cp --recursive {from} s3://{}/{}", to.bucket, config.bucket.prefixes.pending)
+            }
+        });
+    }
+    if applied.is_none() {
+        steps.push("longshore init --apply      # creates the tables".to_owned());
+    }
+    steps.push("longshore check".to_owned());
+    steps.push("longshore run --once".to_owned());
+    println!("\nnext, once you have read `{}`:", written[0].display());
+    for step in steps {
+        println!("  {step}");
+    }
+}
+
+/// A path as somebody in `home` writes it.
+fn shown(path: &Path, home: &Path) -> String {
+    let clean: PathBuf = path.components().collect();
+    clean.strip_prefix(home).unwrap_or(&clean).display().to_string()
+}

@@ -1,0 +1,175 @@
+//! `longshore plan`: what would be loaded. Touches nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use longshore_warehouse::{EntryKind, Known};
+use serde::Serialize;
+
+use super::{Global, Outcome, Result, output};
+use crate::pipeline::pass;
+use crate::pipeline::plan::{Rules, Verdict, judge};
+
+#[derive(Debug, Serialize)]
+struct Line {
+    key: String,
+    size: Option<u64>,
+    modified_at: Option<jiff::Timestamp>,
+    pipeline: Option<String>,
+    verdict: &'static str,
+    why: Option<String>,
+}
+
+pub(super) async fn run(global: &Global) -> Result {
+    let (config, context) = global.open().await?;
+    let found = pass::discover(&config.pipelines, None, &context).await?;
+    let mut printer = Printer { is_json: global.json, lines: Vec::new(), counts: HashMap::new() };
+    let mut faults: HashMap<usize, String> = HashMap::new();
+    let mut lanes: Vec<usize> = found.spool.lanes()?.into_iter().map(|(lane, _)| lane).collect();
+    lanes.dedup();
+    for lane in lanes {
+        let mut after = None;
+        loop {
+            let stretch = found.spool.next(lane, after.as_ref(), 1_000)?;
+            let Some((_, last)) = stretch.last() else {
+                break;
+            };
+            after = Some(last.position());
+            let mut by_pipeline: HashMap<usize, Vec<_>> = HashMap::new();
+            for (pipeline, landed) in stretch {
+                by_pipeline.entry(pipeline).or_default().push(Arc::new(landed));
+            }
+            for (at, objects) in by_pipeline {
+                let pipeline = &config.pipelines[at];
+                let known = match faults.get(&at) {
+                    Some(why) => Err(why.clone()),
+                    None => known(&objects, pipeline, &context).await,
+                };
+                let verdicts: Vec<(&'static str, Option<String>)> = match &known {
+                    Err(why) => {
+                        faults.insert(at, why.clone());
+                        objects.iter().map(|_| ("wait", Some(why.clone()))).collect()
+                    }
+                    Ok(known) => judge(&objects, known, Rules { pipeline, keep: context.keep })
+                        .into_iter()
+                        .zip(&objects)
+                        .map(|(verdict, landed)| in_words(&verdict, known, landed.key()))
+                        .collect(),
+                };
+                for (landed, (verdict, why)) in objects.iter().zip(verdicts) {
+                    printer.add(Line {
+                        key: landed.key().to_owned(),
+                        size: Some(landed.object.size),
+                        modified_at: Some(landed.object.modified_at),
+                        pipeline: Some(pipeline.name.clone()),
+                        verdict,
+                        why,
+                    });
+                }
+            }
+        }
+    }
+    let without_pipeline =
+        |key: String, verdict, why| Line { key, size: None, modified_at: None, pipeline: None, verdict, why };
+    for (key, at) in &found.settling {
+        printer.add(without_pipeline(
+            key.as_str().to_owned(),
+            "wait",
+            Some(format!("still being written; settled at {}", output::time(*at))),
+        ));
+    }
+    for (key, names) in &found.ambiguous {
+        printer.add(without_pipeline(
+            key.as_str().to_owned(),
+            "ambiguous",
+            Some(format!("pipelines {}", names.join(" and "))),
+        ));
+    }
+    for key in &found.unmatched.first {
+        printer.add(without_pipeline(key.clone(), "unmatched", None));
+    }
+    for left_out in &found.left_out {
+        printer.add(without_pipeline(left_out.name.clone(), "left out", Some(left_out.why.to_owned())));
+    }
+    printer.finish()?;
+    let is_fine = faults.is_empty() && found.ambiguous.is_empty();
+    Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
+}
+
+async fn known(
+    objects: &[Arc<crate::pipeline::Landed>],
+    pipeline: &crate::config::Pipeline,
+    context: &crate::pipeline::Context,
+) -> std::result::Result<Known, String> {
+    let candidates: Vec<_> = objects
+        .iter()
+        .map(|landed| longshore_warehouse::Candidate {
+            identity: landed.identity,
+            pipeline: pipeline.name.clone(),
+            key: landed.key().to_owned(),
+        })
+        .collect();
+    let described = context.warehouse.describe(&pipeline.table).await.map_err(|error| error.to_string())?;
+    crate::pipeline::target::Target::fit(pipeline, described).map_err(|error| error.chain())?;
+    context.warehouse.lookup(&pipeline.table, &candidates).await.map_err(|error| error.to_string())
+}
+
+fn in_words(verdict: &Verdict, known: &Known, key: &str) -> (&'static str, Option<String>) {
+    match verdict {
+        Verdict::Load { late: true } => ("late", Some("older than what is in: it is loaded and marked".to_owned())),
+        Verdict::Load { late: false } if known.hashes.iter().any(|known| known.key == key) => {
+            ("load", Some("the key was loaded before: a repeat if its bytes are the same".to_owned()))
+        }
+        Verdict::Load { late: false } => ("load", None),
+        Verdict::Supersede => ("superseded", Some("a newer object is the table".to_owned())),
+        Verdict::LateFails(latest) => ("late", Some(format!("older than `{}`: it fails", latest.key))),
+        Verdict::Archive(entry) => ("archive-only", Some(format!("in since {}", output::time(entry.loaded_at)))),
+        Verdict::Done(entry) if entry.kind == EntryKind::Failed => {
+            ("failed", Some("`longshore retry` loads it once more".to_owned()))
+        }
+        Verdict::Done(entry) => ("done", Some(format!("in since {}", output::time(entry.loaded_at)))),
+    }
+}
+
+struct Printer {
+    is_json: bool,
+    lines: Vec<Line>,
+    counts: HashMap<&'static str, u64>,
+}
+
+impl Printer {
+    fn add(&mut self, line: Line) {
+        *self.counts.entry(line.verdict).or_default() += 1;
+        self.lines.push(line);
+        if !self.is_json && self.lines.len() == 1_000 {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let rows = self
+            .lines
+            .drain(..)
+            .map(|line| {
+                vec![
+                    line.verdict.to_owned(),
+                    line.key,
+                    line.size.map(output::bytes).unwrap_or_default(),
+                    line.pipeline.unwrap_or_default(),
+                    line.why.unwrap_or_default(),
+                ]
+            })
+            .collect();
+        output::table(&["verdict", "object", "size", "pipeline", "why"], rows, "nothing waits");
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if self.is_json {
+            return output::json(&self.lines);
+        }
+        if !self.lines.is_empty() || self.counts.is_empty() {
+            self.flush();
+        }
+        Ok(())
+    }
+}

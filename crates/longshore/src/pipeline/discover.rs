@@ -1,0 +1,211 @@
+//! Lists the bucket and keeps what was found on disk, in the order in which it takes effect.
+//!
+//! A million pending keys must not fill the memory: pages go into a temporary SQLite file as they
+//! come, and are read back in order, a stretch at a time.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use longshore_warehouse::Position;
+use rusqlite::{Connection, params};
+
+use super::{Error, Landed};
+use crate::bucket::{Bucket, LeftOut, Object, ObjectKey};
+use crate::config::Pipeline;
+
+/// What a listing found.
+#[derive(Debug)]
+pub struct Discovered {
+    /// Objects of exactly one pipeline.
+    pub spool: Spool,
+    /// How many objects belong to no pipeline; some of their keys.
+    pub unmatched: Counted,
+    /// Objects of two or more pipelines: key and names.
+    pub ambiguous: Vec<(ObjectKey, Vec<String>)>,
+    /// What cannot be an object.
+    pub left_out: Vec<LeftOut>,
+    /// Objects that are still being written, with the time at which they may be whole.
+    pub settling: Vec<(ObjectKey, Timestamp)>,
+}
+
+/// A number of things and the first of them.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<String>,
+}
+
+/// Things named one by one before only their number is told.
+const NAMED: usize = 1_000;
+
+impl Counted {
+    fn add(&mut self, key: &str) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(key.to_owned());
+        }
+    }
+}
+
+/// Lists everything under `pending` and matches it with the pipelines. `lanes` gives the lane of
+/// each pipeline (pipelines of one table share one); `only` limits it to these keys.
+///
+/// # Errors
+/// The bucket cannot be listed, or there is no room for the spool.
+pub async fn discover(
+    bucket: &dyn Bucket,
+    pending: &str,
+    pipelines: &[Pipeline],
+    lanes: &[usize],
+    only: Option<&[ObjectKey]>,
+) -> Result<Discovered, Error> {
+    let mut found = Discovered {
+        spool: Spool::open()?,
+        unmatched: Counted::default(),
+        ambiguous: Vec::new(),
+        left_out: Vec::new(),
+        settling: Vec::new(),
+    };
+    let mut pages = bucket.list(pending);
+    while let Some(page) = pages.try_next().await? {
+        let wanted = |key: &ObjectKey| only.is_none_or(|only| only.contains(key));
+        let mut matched = Vec::new();
+        for object in page.objects.into_iter().filter(|object| wanted(&object.key)) {
+            match matching(pipelines, object.key.as_str().strip_prefix(pending).unwrap_or_default())[..] {
+                [] => found.unmatched.add(object.key.as_str()),
+                [pipeline] => matched.push((lanes[pipeline], pipeline, object)),
+                ref several => {
+                    let names = several.iter().map(|at| pipelines[*at].name.clone()).collect();
+                    found.ambiguous.push((object.key, names));
+                }
+            }
+        }
+        found.spool.add(bucket.id(), &matched)?;
+        found.left_out.extend(page.left_out);
+        found.settling.extend(page.settling.into_iter().filter(|(key, _)| wanted(key)));
+    }
+    Ok(found)
+}
+
+/// The pipelines that take a key, given without `pending`.
+pub fn matching(pipelines: &[Pipeline], key: &str) -> Vec<usize> {
+    (0..pipelines.len()).filter(|at| pipelines[*at].matcher.takes(key)).collect()
+}
+
+/// Pending objects with their pipelines, on disk.
+#[derive(Debug)]
+pub struct Spool {
+    connection: Mutex<Connection>,
+}
+
+impl Spool {
+    fn open() -> Result<Self, Error> {
+        // An empty name is a temporary file of SQLite's own, removed when it is closed.
+        let connection = Connection::open("")?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;
+             CREATE TABLE object (lane INTEGER, modified_us INTEGER, key TEXT, pipeline INTEGER, etag TEXT, size INTEGER,
+               identity TEXT, PRIMARY KEY (lane, modified_us, key)) WITHOUT ROWID, STRICT;",
+        )?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn add(&self, bucket_id: &str, objects: &[(usize, usize, Object)]) -> Result<(), Error> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction()?;
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            for (lane, pipeline, object) in objects {
+                insert.execute(params![
+                    *lane as i64,
+                    object.modified_at.as_microsecond(),
+                    object.key.as_str(),
+                    *pipeline as i64,
+                    object.etag,
+                    object.size as i64,
+                    object.identity(bucket_id).to_string(),
+                ])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The next objects of a lane after a position, in order, each with its pipeline.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn next(&self, lane: usize, after: Option<&Position>, limit: usize) -> Result<Vec<(usize, Landed)>, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut select = connection.prepare_cached(
+            "SELECT pipeline, modified_us, key, etag, size, identity FROM object
+             WHERE lane = ?1 AND (modified_us, key) > (?2, ?3) ORDER BY modified_us, key LIMIT ?4",
+        )?;
+        let (modified_us, key) =
+            after.map_or((i64::MIN, ""), |after| (after.modified_at.as_microsecond(), after.key.as_str()));
+        let rows = select.query_map(params![lane as i64, modified_us, key, limit as i64], |row| {
+            let object = Object {
+                modified_at: Timestamp::from_microsecond(row.get(1)?).expect("the spool holds what a listing gave"),
+                key: ObjectKey::new(row.get::<_, String>(2)?),
+                etag: row.get(3)?,
+                size: row.get::<_, i64>(4)? as u64,
+            };
+            let identity: String = row.get(5)?;
+            Ok((row.get::<_, i64>(0)? as usize, object, identity))
+        })?;
+        rows.map(|row| {
+            let (pipeline, object, identity) = row?;
+            let identity = identity.parse().expect("the spool holds identities as they print");
+            Ok((pipeline, Landed::pending(object, identity)))
+        })
+        .collect()
+    }
+
+    /// Each lane with each of its pipelines that has objects.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn lanes(&self) -> Result<Vec<(usize, usize)>, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut select =
+            connection.prepare_cached("SELECT DISTINCT lane, pipeline FROM object ORDER BY lane, pipeline")?;
+        let rows = select.query_map([], |row| Ok((row.get::<_, i64>(0)? as usize, row.get::<_, i64>(1)? as usize)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Puts the objects of one lane into another.
+    ///
+    /// # Errors
+    /// The spool cannot be written.
+    pub fn merge(&self, from: usize, into: usize) -> Result<(), Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.execute("UPDATE object SET lane = ?2 WHERE lane = ?1", params![from as i64, into as i64])?;
+        Ok(())
+    }
+
+    /// Last-modified of the oldest object.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn oldest(&self) -> Result<Option<Timestamp>, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest: Option<i64> = connection.query_row("SELECT min(modified_us) FROM object", [], |row| row.get(0))?;
+        Ok(oldest.map(|us| Timestamp::from_microsecond(us).expect("the spool holds what a listing gave")))
+    }
+
+    /// Objects and bytes of all lanes.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn size(&self) -> Result<(u64, u64), Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM object", [], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        })?;
+        Ok(size)
+    }
+}

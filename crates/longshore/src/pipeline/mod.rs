@@ -1,0 +1,174 @@
+//! Takes one planned load through load, record and archive.
+//!
+//! This is the only place that knows their order. A stage gets what it needs as arguments and
+//! returns what the next one needs; none calls another.
+
+pub mod archive;
+pub mod discover;
+mod error;
+pub mod fill;
+pub mod load;
+pub mod pass;
+pub mod plan;
+pub mod quarantine;
+mod read;
+pub mod record;
+pub mod rejects;
+pub mod retry;
+pub mod target;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use longshore_warehouse::{Entry, FIRST_GENERATION, Generation, ObjectId, Position, Warehouse};
+
+pub use error::Error;
+use load::Refusal;
+use plan::{LoadPlan, Planned};
+use target::Target;
+
+use crate::bucket::{Bucket, Object, Prefixes};
+use crate::config::Pipeline;
+use crate::journal::Journal;
+use crate::progress::Progress;
+
+/// What all stages share.
+#[derive(Debug)]
+pub struct Context {
+    /// Where files land.
+    pub bucket: Arc<dyn Bucket>,
+    /// Where reports and rejects go: the bucket, or a local directory if it may not be changed.
+    pub papers: Arc<dyn Bucket>,
+    /// The database with the target tables and the ledger.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// The history.
+    pub journal: Journal,
+    /// First parts of keys.
+    pub prefixes: Prefixes,
+    /// Whether objects stay where they are (`after = "keep"`).
+    pub keep: bool,
+    /// What to show of the work.
+    pub progress: Progress,
+}
+
+/// An object that landed: what it is known by, and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The object as it was first listed: its key, and its place in the order.
+    pub object: Object,
+    /// The object as it lies now; the same, unless it was quarantined or archived before.
+    pub at: Object,
+    /// Its identity.
+    pub identity: ObjectId,
+    /// Which load of it this is to be.
+    pub generation: Generation,
+    /// Where it lies.
+    pub place: Place,
+    /// Whether an operator asked to load it anew: `repeat` and `late` do not apply.
+    pub again: bool,
+}
+
+impl Landed {
+    /// An object that waits where it landed.
+    pub fn pending(object: Object, identity: ObjectId) -> Self {
+        Self { at: object.clone(), object, identity, generation: FIRST_GENERATION, place: Place::Pending, again: false }
+    }
+
+    /// Its place in the order of its table.
+    pub fn position(&self) -> Position {
+        Position { modified_at: self.object.modified_at, key: self.object.key.as_str().to_owned() }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &str {
+        self.object.key.as_str()
+    }
+}
+
+/// Where an object lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where it landed.
+    Pending,
+    /// In quarantine: an operator asked for a retry.
+    Failed,
+    /// In the archive: an operator asked to load it again.
+    Processed,
+}
+
+/// A pipeline with its target, ready to load.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Its target.
+    pub target: &'a Target,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Entries that were committed.
+    pub entries: Vec<Entry>,
+    /// Keys of objects that were refused.
+    pub refused: Vec<String>,
+    /// Keys of objects that vanished or changed while they were read.
+    pub gone: Vec<String>,
+    /// Objects that each need a load of their own, in order.
+    pub alone: Vec<Planned>,
+    /// Objects that have to be planned again, after those.
+    pub again: Vec<Planned>,
+}
+
+/// Runs a load. Whatever happens, running it again is safe.
+///
+/// # Errors
+/// A transient fault or one of the surroundings: the objects stay where they are.
+pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Error> {
+    let started_at = Timestamp::now();
+    let known = pass::look_up(&plan.objects, job, ctx).await?;
+    // What was planned is only a hint.
+    if !plan::still_holds(&plan, &known, plan::Rules { pipeline: job.pipeline, keep: ctx.keep }) {
+        return Ok(Done { again: plan.objects, ..Done::default() });
+    }
+    let loaded = load::load(&plan, known, job, ctx).await?;
+    for key in &loaded.gone {
+        tracing::info!(
+            object.key = key,
+            "`{key}` changed or vanished while it was read: the next pass sees what is there"
+        );
+    }
+    let mut done = Done { gone: loaded.gone, alone: loaded.alone, again: loaded.again, ..Done::default() };
+    if let Some(committed) = loaded.committed {
+        record::record(&committed, job, started_at, ctx)?;
+        archive::archive(&committed.landed, &committed.receipt.entries, ctx).await?;
+        done.entries = committed.receipt.entries;
+    }
+    for refusal in loaded.refused {
+        done.refused.push(refusal.landed.key().to_owned());
+        refuse(refusal, job, ctx).await?;
+    }
+    Ok(done)
+}
+
+/// Finishes objects that the ledger has already: a crash or a lost answer came in between.
+///
+/// # Errors
+/// As [`run`].
+pub async fn finish(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<(), Error> {
+    record::record_again(landed, entries, ctx)?;
+    archive::archive(landed, entries, ctx).await
+}
+
+/// Puts a refused object aside, with its report, and remembers it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn refuse(refusal: Refusal, job: Job<'_>, ctx: &Context) -> Result<(), Error> {
+    let placed = quarantine::quarantine(&refusal, job, ctx).await?;
+    // The entry comes last: once the object counts as failed, nobody writes its report any more.
+    if ctx.keep && !load::enter_failed(&refusal, job, ctx).await? {
+        return Ok(());
+    }
+    record::record_refusal(&refusal, &placed, job, ctx)
+}

@@ -1,0 +1,360 @@
+//! A project in a folder of its own: a bucket, a DuckDB warehouse, a configuration, and the real
+//! binary to run in it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use regex::Regex;
+use tempfile::TempDir;
+
+use crate::s3::{MemoryS3, Settings};
+
+/// The binary under test.
+pub(crate) const LONGSHORE: &str = env!("CARGO_BIN_EXE_longshore");
+/// Last-modified of the first object that is dropped; each further one is a minute younger.
+const FIRST_DROP: &str = "2026-01-02T00:00:00Z";
+
+/// A project: bucket, warehouse, configuration, journal.
+pub(crate) struct Project {
+    folder: TempDir,
+    store: Option<MemoryS3>,
+    drops: Cell<u64>,
+}
+
+/// Where the objects of a project lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum On {
+    Directory,
+    S3,
+}
+
+/// What a run of the binary left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Project {
+    /// A project with a directory as its bucket, and these pipelines.
+    pub(crate) fn new(pipelines: &str) -> Self {
+        let project = Self::empty(None);
+        project.configure("", pipelines);
+        project
+    }
+
+    /// A project with a bucket of the store in memory.
+    pub(crate) fn on_s3(settings: Settings, pipelines: &str) -> Self {
+        let project = Self::empty(Some(MemoryS3::with(settings)));
+        project.configure("", pipelines);
+        project
+    }
+
+    /// A project with either.
+    pub(crate) fn on(place: On, pipelines: &str) -> Self {
+        match place {
+            On::Directory => Self::new(pipelines),
+            On::S3 => Self::on_s3(Settings::default(), pipelines),
+        }
+    }
+
+    fn empty(store: Option<MemoryS3>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("bucket/pending")).unwrap();
+        Self { folder, store, drops: Cell::new(0) }
+    }
+
+    /// Writes the configuration anew, with further settings of the bucket.
+    pub(crate) fn configure(&self, bucket: &str, pipelines: &str) {
+        let place = match &self.store {
+            None => "url = \"./bucket\"\nsettle = \"0s\"".to_owned(),
+            Some(store) => format!(
+                "url = \"s3://landing\"\nregion = \"us-east-2\"\nendpoint = \"{}\"\npath_style = true",
+                store.endpoint()
+            ),
+        };
+        self.write_config(&format!(
+            "[bucket]\n{place}\n{bucket}\n\n[warehouse]\nwait = \"2s\"\nthreads = 2\nmemory_limit = \"256 MiB\"\n\n{pipelines}\n"
+        ));
+    }
+
+    /// Writes this text as the configuration.
+    pub(crate) fn write_config(&self, text: &str) {
+        std::fs::write(self.path("longshore.toml"), text).unwrap();
+    }
+
+    /// A path in the project's folder.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    /// The store in memory.
+    pub(crate) fn store(&self) -> &MemoryS3 {
+        self.store.as_ref().expect("this project's bucket is a directory")
+    }
+
+    /// Drops an object into `pending/`, a minute younger than the one before. Returns its key.
+    pub(crate) fn drop(&self, name: &str, body: impl AsRef<[u8]>) -> String {
+        let first: Timestamp = FIRST_DROP.parse().unwrap();
+        let nth = self.drops.replace(self.drops.get() + 1);
+        self.drop_at(name, body, &(first + Duration::from_secs(60 * nth)).to_string())
+    }
+
+    /// Drops an object with this last-modified.
+    pub(crate) fn drop_at(&self, name: &str, body: impl AsRef<[u8]>, modified_at: &str) -> String {
+        let key = format!("pending/{name}");
+        self.put(&key, body, modified_at);
+        key
+    }
+
+    /// Puts an object under a key, wherever that is.
+    pub(crate) fn put(&self, key: &str, body: impl AsRef<[u8]>, modified_at: &str) {
+        let modified = SystemTime::from(modified_at.parse::<Timestamp>().unwrap());
+        if let Some(store) = &self.store {
+            return store.put_at(key, body.as_ref().to_vec(), modified);
+        }
+        let path = self.path("bucket").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // A new file, as a program that drops one makes it: another inode, another identity.
+        let beside = path.with_file_name(".beside");
+        std::fs::write(&beside, body).unwrap();
+        std::fs::File::options().append(true).open(&beside).unwrap().set_modified(modified).unwrap();
+        std::fs::rename(beside, path).unwrap();
+    }
+
+    /// The bytes of an object.
+    pub(crate) fn body(&self, key: &str) -> Option<Vec<u8>> {
+        match &self.store {
+            Some(store) => store.body(key).map(Vec::from),
+            None => std::fs::read(self.path("bucket").join(key)).ok(),
+        }
+    }
+
+    /// The text of an object, which is there.
+    pub(crate) fn text(&self, key: &str) -> String {
+        String::from_utf8(self.body(key).unwrap_or_else(|| panic!("there is no `{key}`"))).unwrap()
+    }
+
+    /// Removes an object.
+    pub(crate) fn remove(&self, key: &str) {
+        match &self.store {
+            Some(store) => store.remove(key),
+            None => std::fs::remove_file(self.path("bucket").join(key)).unwrap(),
+        }
+    }
+
+    /// Every key of the bucket as it is, ours and theirs.
+    pub(crate) fn raw_keys(&self) -> Vec<String> {
+        match &self.store {
+            Some(store) => store.keys(),
+            None => files(&self.path("bucket")),
+        }
+    }
+
+    /// Every key of the bucket, with words in place of today and of digits of an identity.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.raw_keys().iter().map(|key| in_words(key)).collect();
+        keys.sort();
+        keys
+    }
+
+    /// The one key that, in words, is this.
+    pub(crate) fn key(&self, words: &str) -> String {
+        let mut keys = self.raw_keys();
+        keys.retain(|key| in_words(key) == words);
+        assert_eq!(keys.len(), 1, "`{words}` among {:?}", self.keys());
+        keys.remove(0)
+    }
+
+    /// Runs the binary.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[])
+    }
+
+    /// Runs the binary with these variables in its environment.
+    pub(crate) fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        Ran::from(self.command(arguments).envs(variables.iter().copied()).output().unwrap())
+    }
+
+    /// One pass that is to bring everything in.
+    pub(crate) fn load(&self) -> Ran {
+        self.run(&["run", "--once"]).exits(0)
+    }
+
+    /// One pass after which something is not in.
+    pub(crate) fn load_some(&self) -> Ran {
+        self.run(&["run", "--once"]).exits(1)
+    }
+
+    /// The binary, not yet run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(LONGSHORE);
+        self.prepare(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// Gives a command the folder and the environment of this project.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", std::env::temp_dir())
+            .stdin(Stdio::null());
+        if let Some(store) = &self.store {
+            let ours = store.environment();
+            command.envs(ours.into_iter().filter(|(name, _)| *name != "AWS_ENDPOINT_URL"));
+        }
+    }
+
+    /// Opens the warehouse. No run of the binary gets in while it is open.
+    pub(crate) fn warehouse(&self) -> duckdb::Connection {
+        duckdb::Connection::open(self.path("warehouse.duckdb")).unwrap()
+    }
+
+    /// Runs statements in the warehouse.
+    pub(crate) fn sql(&self, statements: &str) {
+        self.warehouse().execute_batch(statements).unwrap();
+    }
+
+    /// The rows of a query, each as its texts with `|` between them; NULL is `-`.
+    pub(crate) fn rows(&self, query: &str) -> Vec<String> {
+        let connection = self.warehouse();
+        let mut statement = connection.prepare(&format!("SELECT COLUMNS(*)::VARCHAR FROM ({query})")).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let mut texts = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            let count = row.as_ref().column_count();
+            let cell = |at| row.get::<_, Option<String>>(at).unwrap().unwrap_or_else(|| "-".to_owned());
+            texts.push((0..count).map(cell).collect::<Vec<_>>().join("|"));
+        }
+        texts
+    }
+
+    /// The single value of a query.
+    pub(crate) fn value(&self, query: &str) -> String {
+        self.rows(query).join(",")
+    }
+
+    /// The ledger: key, generation, kind, rows read, loaded, rejected, duplicate, superseded, late.
+    pub(crate) fn ledger(&self) -> Vec<String> {
+        let there = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'longshore' AND table_name = 'ledger'";
+        if self.value(there) == "0" {
+            return Vec::new();
+        }
+        self.rows(
+            "SELECT key, generation, kind, rows_read, rows_loaded, rows_rejected, rows_duplicate, rows_superseded,
+               CASE WHEN late THEN 'late' ELSE 'on time' END
+             FROM longshore.ledger ORDER BY ALL",
+        )
+    }
+
+    /// Every file of the project with its bytes and last-modified, to see whether anything changed.
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+        let mut found = BTreeMap::new();
+        for file in files(self.folder.path()) {
+            let path = self.path(&file);
+            let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+            found.insert(file, (std::fs::read(path).unwrap(), modified));
+        }
+        found
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Insists on an exit code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Insists on something that is said on standard error.
+    #[track_caller]
+    pub(crate) fn says(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "`{part}` is not in:\n{}", self.stderr);
+        self
+    }
+
+    /// Insists that something is not said.
+    #[track_caller]
+    pub(crate) fn never_says(self, part: &str) -> Self {
+        assert!(!self.stderr.contains(part), "`{part}` is in:\n{}", self.stderr);
+        self
+    }
+
+    /// Insists on something that is printed.
+    #[track_caller]
+    pub(crate) fn prints(self, part: &str) -> Self {
+        assert!(self.stdout.contains(part), "`{part}` is not in:\n{}", self.stdout);
+        self
+    }
+
+    /// The one JSON document that is printed.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// Every regular file under a folder, relative to it, sorted; none if there is no folder.
+pub(crate) fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path.strip_prefix(root).unwrap().display().to_string()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A text with words in place of what differs from run to run: dates of the archive, digits of an
+/// identity, load ids.
+pub(crate) fn in_words(text: &str) -> String {
+    static WORDS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        [
+            (r"processed/\d{4}/\d\d/\d\d/", "processed/<today>/"),
+            (r"\.[0-9a-f]{16}\.g", ".<id>.g"),
+            (r"-[0-9a-f]{8}(\.|$)", "-<id>$1"),
+            (r"\b[0-9a-f]{64}\b", "<identity>"),
+            (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<load>"),
+        ]
+        .into_iter()
+        .map(|(pattern, word)| (Regex::new(pattern).unwrap(), word))
+        .collect()
+    });
+    WORDS.iter().fold(text.to_owned(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned())
+}
+
+/// A CSV of an integer and a text: `id,name` and rows `1,n1` …
+pub(crate) fn numbered(ids: impl IntoIterator<Item = u64>) -> String {
+    ids.into_iter().fold("id,name\n".to_owned(), |text, id| text + &format!("{id},n{id}\n"))
+}

@@ -1,0 +1,17 @@
+//! What the product promises, tried from outside.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "what fails here fails the test")]
+
+mod bad_input;
+mod bucket;
+mod commands;
+mod crash;
+mod demo;
+mod harness;
+mod init;
+mod modes;
+mod on_s3;
+mod recipe;
+mod rejects;
+#[path = "../s3/mod.rs"]
+mod s3;
