@@ -101,9 +101,13 @@ pub async fn find(bucket: &dyn Bucket, prefix: &str) -> Result<Feeds, BucketErro
             Ok(look) if shape.is_txt && look.width() < 2 => {
                 leave(&mut left_out, key, "a text of one column is no table");
             }
-            Ok(look) => {
-                families.entry(shape.family()).or_default().push(File { key, shape, object, look, is_ascii: false })
-            }
+            Ok(look) => families.entry(shape.family()).or_default().push(File {
+                key,
+                shape,
+                object,
+                is_ascii: look.is_ascii,
+                look,
+            }),
             Err(unfit) => explain(unfit, key, &mut left_out)?,
         }
     }
@@ -124,6 +128,7 @@ struct File {
     shape: Shape,
     object: Object,
     look: Look,
+    /// Whether it is ASCII as far as it was read.
     is_ascii: bool,
 }
 
@@ -198,7 +203,11 @@ async fn survey_family(
             let order = order(&file.look, &columns);
             match survey.read(bucket, &file.object, &file.look, &order).await {
                 Ok(seen) => {
-                    file.is_ascii = seen.is_ascii;
+                    if file.is_ascii && !seen.is_ascii {
+                        // It was put to others of an encoding that need not be its own.
+                        file.is_ascii = false;
+                        mistaken |= file.look.options.encoding.take().is_some();
+                    }
                     if seen.malformed > 0 && file.look.options.encoding.is_none() {
                         // Far behind the sample there are bytes that no UTF-8 has.
                         file.look.options.encoding = Some(encoding_rs::WINDOWS_1252);
@@ -243,7 +252,7 @@ fn group(files: Vec<File>) -> Vec<(Vec<File>, Vec<String>)> {
     for mut file in files {
         let mine = names::columns(&file.look.names);
         let home = groups.iter_mut().find(|(files, columns)| {
-            is_written_like(&file, &files[0]) && is_like(&file.look, &mine, &files[0].look, columns)
+            is_written_like(&file, files) && is_like(&file.look, &mine, &files[0].look, columns)
         });
         match home {
             None => groups.push((vec![file], mine)),
@@ -266,12 +275,12 @@ fn group(files: Vec<File>) -> Vec<(Vec<File>, Vec<String>)> {
     groups
 }
 
-fn is_written_like(file: &File, other: &File) -> bool {
-    let (a, b) = (&file.look.options, &other.look.options);
+fn is_written_like(file: &File, others: &[File]) -> bool {
+    let (a, b) = (&file.look.options, &others[0].look.options);
     a.delimiter == b.delimiter
         && a.quote == b.quote
-        && file.look.has_header == other.look.has_header
-        && (a.encoding == b.encoding || file.is_ascii || other.is_ascii)
+        && file.look.has_header == others[0].look.has_header
+        && (a.encoding == b.encoding || file.is_ascii || others.iter().all(|other| other.is_ascii))
 }
 
 /// Whether files of these columns may be one feed: half of all names are in both.

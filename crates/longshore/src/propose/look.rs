@@ -25,6 +25,8 @@ pub(super) struct Look {
     pub(super) has_header: bool,
     /// Physical lines up to the end of the header.
     pub(super) header_lines: u64,
+    /// Whether the first records are ASCII, which most encodings share.
+    pub(super) is_ascii: bool,
 }
 
 /// Why a file is not looked at any further.
@@ -126,7 +128,15 @@ impl Look {
         } else {
             (0..first.len()).map(names::numbered).collect()
         };
-        let look = Self { options: options.clone(), names, has_header, header_lines };
+        let look = Self {
+            options: options.clone(),
+            names,
+            has_header,
+            header_lines,
+            is_ascii: options.encoding.is_none()
+                && reader.encoding() == encoding_rs::UTF_8.name()
+                && records.iter().flatten().all(|(text, _)| text.is_ascii()),
+        };
         Ok((look, reader.encoding()))
     }
 

@@ -1,5 +1,7 @@
 //! `longshore demo`, and the example projects.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside of #[test] functions")]
+
 use std::path::Path;
 
 use crate::harness::{Project, files};

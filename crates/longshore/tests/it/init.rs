@@ -1,5 +1,7 @@
 //! `longshore init`: what it proposes has to check, and to load the very files without rejects.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside of #[test] functions")]
+
 use crate::harness::Project;
 
 /// A folder without a project in it.
@@ -207,4 +209,40 @@ fn a_missing_table_is_proposed_and_the_object_stays() {
 fn a_table_for_which_nothing_waits_is_said_to_be_missing() {
     let project = Project::new("[[pipeline]]\nname = \"a\"\nmatch = \"a.csv\"\ntable = \"a\"\nmode = \"append\"\n");
     project.run(&["init", "--apply"]).exits(1).says("no file for it waits");
+}
+
+#[test]
+fn one_feed_has_one_encoding_however_late_it_shows() {
+    let project = folder();
+    let late = |name: &str| {
+        let mut text = "id,name\n".to_owned();
+        for n in 0..40_000 {
+            text += &format!("{n},plain\n");
+        }
+        text + &format!("40000,{name}\n")
+    };
+    let latin = |text: &str| encoding_rs::WINDOWS_1252.encode(text).0.into_owned();
+    put(&project, "in/a-1.csv", "id,name\n1,plain\n");
+    put(&project, "in/a-2.csv", latin(&late("Köln")));
+    put(&project, "in/a-3.csv", latin("id,name\n3,Zürich\n"));
+    put(&project, "in/b-1.csv", "id,name\n1,plain\n");
+    put(&project, "in/b-2.csv", late("Köln"));
+    bring_in(&project);
+    assert_eq!(project.rows("SELECT id, name FROM a WHERE name <> 'plain' ORDER BY id"), ["3|Zürich", "40000|Köln"]);
+    assert_eq!(project.rows("SELECT name FROM b WHERE name <> 'plain'"), ["Köln"]);
+}
+
+#[test]
+fn what_waits_on_s3_is_looked_at_there() {
+    let project = Project::on_s3(crate::s3::Settings::default(), "");
+    project.drop("orders-1.csv", "id,total\n1,2.50\n");
+    project.drop("orders-2.csv", "id,total\n2,100.50\n");
+    let endpoint = project.store().endpoint().to_owned();
+    let ran = project.run_with(
+        &["init", "--bucket", "s3://landing", "--force", "--json"],
+        &[("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_REGION", "us-east-2")],
+    );
+    let proposal = ran.exits(0).json();
+    assert_eq!(proposal["pipelines"][0]["match"], "orders-*.csv");
+    assert_eq!(proposal["pipelines"][0]["rows"], 2);
 }
