@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Failure, Global, Outcome, Result, output};
 use crate::pipeline::archive::with_identity;
+use crate::pipeline::quarantine::{REPORT_SUFFIX, read_report};
 use crate::pipeline::{Context, Error};
 
 /// Gaps of a kind that are named before only their number is told.
@@ -28,6 +29,8 @@ struct Document {
     missing: Vec<String>,
     /// Objects that are in and wait to be archived.
     unarchived: Vec<String>,
+    /// Objects that are in, by a retry, and lie in quarantine still.
+    quarantined: Vec<String>,
     /// Pipelines whose ledger could not be read.
     unreadable: Vec<String>,
 }
@@ -59,6 +62,7 @@ pub(super) async fn run(global: &Global) -> Result {
     }
     read_pending(&spool, &context, &mut document).await?;
     if !context.keep {
+        read_quarantine(&spool, &context, &mut document).await?;
         read_archive(&spool, &context, &mut document).await?;
         document.missing = spool.missing()?;
     }
@@ -70,6 +74,7 @@ pub(super) async fn run(global: &Global) -> Result {
     let has_gap = !(document.unknown.is_empty()
         && document.missing.is_empty()
         && document.unarchived.is_empty()
+        && document.quarantined.is_empty()
         && document.unreadable.is_empty());
     Ok(if has_gap { Outcome::Incomplete } else { Outcome::Done })
 }
@@ -82,6 +87,22 @@ async fn read_pending(spool: &Spool, context: &Context, document: &mut Document)
             let identity = object.identity(context.bucket.id()).to_string();
             if !context.keep && spool.seen_pending(&identity)? {
                 name(&mut document.unarchived, object.key.as_str());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A retry that was cut off after COMMIT leaves its object in quarantine; its report says which one
+/// it is.
+async fn read_quarantine(spool: &Spool, context: &Context, document: &mut Document) -> Result<()> {
+    let mut pages = context.bucket.list(&context.prefixes.failed);
+    while let Some(page) = pages.try_next().await? {
+        for object in page.objects.iter().filter(|object| !object.key.as_str().ends_with(REPORT_SUFFIX)) {
+            let report = read_report(&format!("{}{REPORT_SUFFIX}", object.key), context).await?;
+            let Some(report) = report else { continue };
+            if spool.seen_pending(&report.identity)? {
+                name(&mut document.quarantined, object.key.as_str());
             }
         }
     }
@@ -116,6 +137,7 @@ fn print(document: &Document) {
     );
     for (keys, what, cure) in [
         (&document.unarchived, "in, but not archived", "`longshore run --once` archives them"),
+        (&document.quarantined, "in, but still in quarantine", "`longshore retry --all` archives them"),
         (
             &document.missing,
             "in the ledger, but nowhere in the archive",
@@ -130,7 +152,8 @@ fn print(document: &Document) {
             println!("hint: {cure}");
         }
     }
-    let gaps = [&document.unarchived, &document.missing, &document.unknown, &document.unreadable];
+    let gaps =
+        [&document.unarchived, &document.quarantined, &document.missing, &document.unknown, &document.unreadable];
     if gaps.iter().all(|keys| keys.is_empty()) {
         println!("no gaps");
     }
@@ -175,7 +198,7 @@ impl Spool {
         add().map_err(spool_failed)
     }
 
-    /// Notes that an object waits. Returns whether it is in.
+    /// Notes that an object waits, or lies in quarantine. Returns whether it is in.
     fn seen_pending(&self, identity: &str) -> Result<bool> {
         self.note("UPDATE entry SET found = 1 WHERE identity = ?1", identity)
     }

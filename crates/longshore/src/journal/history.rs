@@ -274,7 +274,19 @@ impl Journal {
                 let mut insert = transaction.prepare_cached(
                     "INSERT OR REPLACE INTO object VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
                 )?;
+                let mut select =
+                    transaction.prepare_cached("SELECT state FROM object WHERE identity = ?1 AND generation = ?2")?;
                 for object in objects {
+                    let known = select
+                        .query_row(params![object.identity, object.generation], |row| {
+                            word(row, 0, &State::ALL, State::as_str)
+                        })
+                        .optional()?;
+                    if known.is_some_and(|known| known != object.state && !known.may_become(object.state)) {
+                        // What is known is further on than what is told: it stays.
+                        tracing::debug!(object.key = object.key, "{known:?} does not become {:?}", object.state);
+                        continue;
+                    }
                     insert.execute(params![
                         object.identity,
                         object.generation,

@@ -174,6 +174,19 @@ fn audit_finds_an_object_that_is_in_and_was_not_archived() {
 }
 
 #[test]
+fn audit_finds_an_object_whose_retry_was_cut_off() {
+    let project = project();
+    project.drop("orders-1.csv", "id,name\nx,a\n");
+    project.load_some();
+    project.configure("", &format!("{PIPELINE}max_rejects = 1\n"));
+    let killed = project.run_with(&["retry", "--all"], &[("LONGSHORE_CRASH_AT", "commit-answered")]);
+    assert_eq!(killed.code, None);
+    project.run(&["audit"]).exits(1).prints("1 in, but still in quarantine:").prints("`longshore retry --all`");
+    project.run(&["retry", "--all"]).exits(0);
+    project.run(&["audit"]).exits(0).prints("no gaps");
+}
+
+#[test]
 fn audit_finds_an_object_that_nobody_loaded_and_an_entry_whose_object_is_gone() {
     let project = project();
     project.drop("orders-1.csv", numbered([1]));
