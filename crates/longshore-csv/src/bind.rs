@@ -7,6 +7,10 @@ use crate::{Columns, Header, ObjectFault, ObjectFaultKind};
 
 /// Names at least this alike are worth suggesting.
 const ALIKE: f64 = 0.6;
+/// Faults of a header that are told one by one before only their number is.
+const TOLD: usize = 10;
+/// Fields over twice the number of known names up to which a header is looked at name by name.
+const SPARE_FIELDS: usize = 1_000;
 /// Delimiters that a header of a single field may hold by mistake.
 const OTHER_DELIMITERS: [(char, &str); 4] = [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")];
 
@@ -22,6 +26,16 @@ pub(crate) fn bind(
         Header::No => by_position(fields.len(), settings, columns, BindingSource::Position),
         Header::Auto => auto(fields, settings, columns),
     }
+}
+
+/// Refuses a record of so many fields that it cannot be the header of this table, before any of its
+/// names is looked at.
+pub(crate) fn check_count(count: usize, settings: &Columns, columns: &[Column]) -> Result<(), ObjectFault> {
+    if count <= 2 * (columns.len() + settings.renamed.len()) + SPARE_FIELDS {
+        return Ok(());
+    }
+    let message = format!("the first record has {count} fields, and the table has {} columns to load", columns.len());
+    Err(fault(message, "check `delimiter` and `quote`, and that the file is what it should be".to_owned()))
 }
 
 /// What is bound where the object holds no record.
@@ -58,6 +72,11 @@ fn names_are<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(quoted).collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb}", names.join(", "))
+}
+
+/// A name as it stands before the `=` of a setting.
+fn toml_key(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A name as messages show it: cut if it is long, without control characters.
@@ -170,13 +189,14 @@ fn by_name(
         }
     }
     let unmatched = |resolved: &Resolved| matches!(resolved, Resolved::Unknown);
-    for (name, _) in names.iter().zip(&resolved).filter(|(_, found)| unmatched(found)) {
+    let unknown_count = resolved.iter().filter(|found| unmatched(found)).count();
+    for (name, _) in names.iter().zip(&resolved).filter(|(_, found)| unmatched(found)).take(TOLD) {
         let free = columns.iter().zip(&bound).filter(|(_, bound)| bound.is_none());
         let nearest = nearest(name, free.map(|(column, _)| column.name.as_str()));
         faults.push(unknown(name, nearest));
         cures.push(match nearest {
-            Some(column) => format!("\"{name}\" = \"{column}\""),
-            None => format!("\"{name}\" = false"),
+            Some(column) => format!("{} = \"{column}\"", toml_key(name)),
+            None => format!("{} = false", toml_key(name)),
         });
     }
     let missing = columns.iter().zip(&bound).filter(|(column, bound)| !column.optional && bound.is_none());
@@ -184,6 +204,11 @@ fn by_name(
         let spare = names.iter().zip(&resolved).filter(|(_, found)| unmatched(found));
         let nearest = nearest(&column.name, spare.map(|(name, _)| *name));
         faults.push(missing_column(&column.name, nearest));
+    }
+    let left = faults.len().saturating_sub(2 * TOLD) + unknown_count.saturating_sub(TOLD);
+    if left > 0 {
+        faults.truncate(2 * TOLD);
+        faults.push(format!("and {left} faults more"));
     }
     if !faults.is_empty() {
         let cure = header_cure(&names, resolved.iter().all(unmatched), columns.len(), &cures);

@@ -209,6 +209,8 @@ impl CsvDecoder {
 
     fn bind(&mut self, first: &Row) -> Result<bool, ObjectFault> {
         let (line, byte) = self.records.position(first);
+        bind::check_count(first.count as usize, &self.options.columns, &self.columns)
+            .map_err(|fault| fault.at(line, byte))?;
         let fields = header_fields(&self.records, first).map_err(|fault| {
             let fault = ObjectFault::new(ObjectFaultKind::Header, fault).at(line, byte);
             fault.cure("check `encoding` and `quote`")

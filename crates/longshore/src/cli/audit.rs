@@ -129,7 +129,7 @@ fn name(list: &mut Vec<String>, key: &str) {
 }
 
 fn print(document: &Document) {
-    println!(
+    outln!(
         "{} in the ledger, {} in the archive, {} pending",
         output::counted_as(document.entries, "entry", "entries"),
         output::counted(document.archived, "object"),
@@ -147,15 +147,15 @@ fn print(document: &Document) {
         (&document.unreadable, "pipelines whose ledger cannot be read", "run `longshore check`"),
     ] {
         if !keys.is_empty() {
-            println!("\n{} {what}:", keys.len());
-            keys.iter().for_each(|key| println!("  {key}"));
-            println!("hint: {cure}");
+            outln!("\n{} {what}:", keys.len());
+            keys.iter().for_each(|key| outln!("  {key}"));
+            outln!("hint: {cure}");
         }
     }
     let gaps =
         [&document.unarchived, &document.quarantined, &document.missing, &document.unknown, &document.unreadable];
     if gaps.iter().all(|keys| keys.is_empty()) {
-        println!("no gaps");
+        outln!("no gaps");
     }
 }
 

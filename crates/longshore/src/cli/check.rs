@@ -1,10 +1,12 @@
 //! `longshore check`: does everything that loading needs work? Every fault at once, with its cure.
 
+use futures::TryStreamExt;
 use longshore_warehouse::{Finding, Severity};
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
-use crate::config::Config;
+use crate::bucket::Bucket;
+use crate::config::{After, Config, Matcher, Pipeline};
 use crate::journal::Journal;
 use crate::pipeline::target::Target;
 use crate::project;
@@ -33,6 +35,7 @@ pub(super) async fn run(global: &Global) -> Result {
             },
         ));
     }
+    findings.extend(patterns(&config).into_iter().map(|finding| ("configuration", finding)));
     findings.push(("journal", journal(&config)));
     findings.extend(bucket(&config).await.into_iter().map(|finding| ("bucket", finding)));
     findings.extend(warehouse(&config).await.into_iter().map(|finding| ("warehouse", finding)));
@@ -50,9 +53,9 @@ pub(super) async fn run(global: &Global) -> Result {
         output::json(&lines)?;
     } else {
         for (area, finding) in &findings {
-            println!("{:<8} {area}: {}", word(finding.severity), finding.message);
+            outln!("{:<8} {area}: {}", word(finding.severity), finding.message);
             if let Some(cure) = finding.cure.as_ref().filter(|_| finding.severity != Severity::Fine) {
-                println!("         hint: {}", cure.replace('\n', "\n         "));
+                outln!("         hint: {}", cure.replace('\n', "\n         "));
             }
         }
     }
@@ -87,12 +90,40 @@ fn journal(config: &Config) -> Finding {
 
 async fn bucket(config: &Config) -> Vec<Finding> {
     match project::open_bucket(&config.bucket).await {
+        Ok(bucket) if config.bucket.after == After::Keep => vec![readable(bucket.as_ref(), config).await],
         Ok(bucket) => bucket.check(&config.bucket.prefixes).await,
         Err(error) => {
             let error = crate::pipeline::Error::from(error);
             vec![fault(error.chain(), error.hint().map(str::to_owned))]
         }
     }
+}
+
+/// What is left to check of a bucket that may not be changed.
+async fn readable(bucket: &dyn Bucket, config: &Config) -> Finding {
+    let pending = &config.bucket.prefixes.pending;
+    match bucket.list(pending).try_next().await {
+        Ok(_) => fine(format!("`{pending}` can be listed; nothing is written, as `after = \"keep\"` says")),
+        Err(error) => {
+            let error = crate::pipeline::Error::from(error);
+            fault(error.chain(), error.hint().map(str::to_owned))
+        }
+    }
+}
+
+/// Patterns that can never match: keys are matched without `pending`.
+fn patterns(config: &Config) -> Vec<Finding> {
+    let pending = &config.bucket.prefixes.pending;
+    let begins = |pipeline: &&Pipeline| matches!(&pipeline.matcher, Matcher::Glob(glob) if glob.glob().glob().starts_with(pending.as_str()));
+    let warn = |pipeline: &Pipeline| Finding {
+        severity: Severity::Warning,
+        message: format!(
+            "`match` of pipeline `{}` begins with `{pending}`, and keys are matched without it",
+            pipeline.name
+        ),
+        cure: Some(format!("write `match = \"{}\"`", pipeline.matcher.pattern().trim_start_matches(pending.as_str()))),
+    };
+    config.pipelines.iter().filter(begins).map(warn).collect()
 }
 
 async fn warehouse(config: &Config) -> Vec<Finding> {

@@ -87,15 +87,15 @@ impl Demo {
         });
         warehouse.execute(TABLES).await?;
 
-        println!("A shop's files have landed in `{}`:\n", folder.join("bucket/pending").display());
+        outln!("A shop's files have landed in `{}`:\n", folder.join("bucket/pending").display());
         for (name, _, word) in FILES {
-            println!("  {name:<26} {word}");
+            outln!("  {name:<26} {word}");
         }
-        println!("\nThree tables wait for them: orders (append), customers (upsert), stock (replace).");
+        outln!("\nThree tables wait for them: orders (append), customers (upsert), stock (replace).");
 
         step("longshore run --once", "load what waits");
         run(&project).await?;
-        println!(
+        outln!(
             "\nA file is in, or it is not. Only `stock` may lose rows, up to 5: they are kept aside.\nThe tables now:\n"
         );
         show(&warehouse, &TABLES_SHOWN).await?;
@@ -109,10 +109,10 @@ impl Demo {
 
         let corrected = corrected();
         land(folder, BROKEN, &corrected, SystemTime::now())?;
-        println!("\nThe two rows are put right, and the file is dropped into `pending/` again.");
+        outln!("\nThe two rows are put right, and the file is dropped into `pending/` again.");
         step("longshore run --once", "only the corrected file is new");
         run(&project).await?;
-        println!();
+        outln!("");
         show(&warehouse, &TABLES_SHOWN[..1]).await?;
 
         ending(folder, &config);
@@ -182,7 +182,7 @@ fn corrected() -> String {
 }
 
 fn step(command: &str, why: &str) {
-    println!("\n$ {command}    # {why}");
+    outln!("\n$ {command}    # {why}");
 }
 
 /// One pass. That something fails is part of the story.
@@ -199,7 +199,7 @@ async fn show(warehouse: &DuckDb, tables: &[(&[&str], &str)]) -> Result<()> {
             cells.map(Option::unwrap_or_default).collect()
         });
         if at > 0 {
-            println!();
+            outln!("");
         }
         output::table(header, cells.collect(), "no rows");
     }
@@ -209,14 +209,14 @@ async fn show(warehouse: &DuckDb, tables: &[(&[&str], &str)]) -> Result<()> {
 }
 
 fn ending(folder: &Path, config: &Config) {
-    println!("\nThis was real. Look around in `{}`:\n", folder.display());
-    println!("  bucket/processed/    files that are loaded");
-    println!("  bucket/failed/       the broken file, with a report of each row");
-    println!("  bucket/rejected/     the row of stock that did not fit, ready to be fixed");
-    println!("  {FILE_NAME:<20} {} pipelines", config.pipelines.len());
-    println!("\nGo on there with `cd {}`:\n", folder.display());
-    println!("  longshore check      does everything work?");
-    println!("  longshore status     how things stand");
-    println!("  longshore audit      is every archived file in the ledger?");
-    println!("\nOr with files of your own: `longshore init FOLDER`");
+    outln!("\nThis was real. Look around in `{}`:\n", folder.display());
+    outln!("  bucket/processed/    files that are loaded");
+    outln!("  bucket/failed/       the broken file, with a report of each row");
+    outln!("  bucket/rejected/     the row of stock that did not fit, with its report");
+    outln!("  {FILE_NAME:<20} {} pipelines", config.pipelines.len());
+    outln!("\nGo on there with `cd {}`:\n", folder.display());
+    outln!("  longshore check      does everything work?");
+    outln!("  longshore status     how things stand");
+    outln!("  longshore audit      is every archived file in the ledger?");
+    outln!("\nOr with files of your own: `longshore init FOLDER`");
 }

@@ -320,9 +320,9 @@ async fn oldest(config: &Config, context: &Context) -> Result<Vec<Option<Object>
 fn print_applied(applied: &[Applied]) {
     for table in applied {
         if table.created {
-            println!("created the table `{}`", table.table);
+            outln!("created the table `{}`", table.table);
         } else {
-            println!("left the table `{}` alone: it is there already", table.table);
+            outln!("left the table `{}` alone: it is there already", table.table);
         }
     }
 }
@@ -374,22 +374,22 @@ fn print_json(
 const NAMED: usize = 8;
 
 fn print(source: &Source, found: &Feeds, warehouse: &dyn Warehouse) {
-    println!("found in `{}`:", source.name);
+    outln!("found in `{}`:", source.name);
     for feed in &found.feeds {
-        println!("\n{}: {}", feed.name, write::counted(feed));
-        println!("  match    {}", feed.pattern);
-        println!("  columns  {}", columns(feed, warehouse));
+        outln!("\n{}: {}", feed.name, write::counted(feed));
+        outln!("  match    {}", feed.pattern);
+        outln!("  columns  {}", columns(feed, warehouse));
         if let Some(key) = &feed.key {
-            println!("  key?     {}: see the comment in the configuration", key.column);
+            outln!("  key?     {}: see the comment in the configuration", key.column);
         }
         for note in &feed.notes {
-            println!("  note     {note}");
+            outln!("  note     {note}");
         }
     }
     if !found.left_out.is_empty() {
-        println!("\nleft out:");
+        outln!("\nleft out:");
         for one in &found.left_out {
-            println!("  {}: {}", one.file.escape_debug(), one.why);
+            outln!("  {}: {}", one.file.escape_debug(), one.why);
         }
     }
 }
@@ -414,9 +414,9 @@ fn columns(feed: &Feed, warehouse: &dyn Warehouse) -> String {
 
 /// Says what was written and what to do next.
 fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&[Applied]>) {
-    println!();
+    outln!("");
     for path in written {
-        println!("wrote `{}`", path.display());
+        outln!("wrote `{}`", path.display());
     }
     print_applied(applied.unwrap_or_default());
     let mut steps = Vec::new();
@@ -441,9 +441,9 @@ fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&
     }
     steps.push("longshore check".to_owned());
     steps.push("longshore run --once".to_owned());
-    println!("\nnext, once you have read `{}`:", written[0].display());
+    outln!("\nnext, once you have read `{}`:", written[0].display());
     for step in steps {
-        println!("  {step}");
+        outln!("  {step}");
     }
 }
 

@@ -1,22 +1,31 @@
 //! Prints tables and JSON documents.
 
+use std::io::Write as _;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{Failure, Outcome, Result};
 use crate::pipeline::pass::Summary;
 
+/// Prints a line. Where the reader has gone (`| head`), there is nobody left to print for.
+pub(super) fn line(text: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        std::process::exit(if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 2 });
+    }
+}
+
 /// Prints one JSON document.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::new)?;
-    println!("{text}");
+    outln!("{text}");
     Ok(())
 }
 
 /// Prints a table with a header; nothing but `empty` where there are no rows.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, empty: &str) {
     if rows.is_empty() {
-        println!("{empty}");
+        outln!("{empty}");
         return;
     }
     let mut table = Table::new();
@@ -26,7 +35,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, empty: &str) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    println!("{}", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    outln!("{}", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
 }
 
 /// Prints what a pass did, and says how it ended.
@@ -34,7 +43,7 @@ pub(super) fn summary(summary: &Summary, is_json: bool) -> Result {
     if is_json {
         json(summary)?;
     } else {
-        println!("{}", in_words(summary));
+        outln!("{}", in_words(summary));
     }
     Ok(if summary.is_complete() { Outcome::Done } else { Outcome::Incomplete })
 }

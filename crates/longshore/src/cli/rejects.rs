@@ -50,7 +50,7 @@ impl Rejects {
             output::json(&Document { object, rejects: &rejects })?;
             return Ok(Outcome::Done);
         }
-        println!(
+        outln!(
             "{} ({}): {} of {} rows rejected",
             object.key,
             object.state.as_str(),
@@ -58,24 +58,28 @@ impl Rejects {
             object.rows_read
         );
         if let Some(error) = &object.error {
-            println!("error: {error}");
+            outln!("error: {error}");
         }
         if let Some(cure) = &object.cure {
-            println!("hint: {cure}");
+            outln!("hint: {cure}");
         }
         if object.lies_at != object.key {
-            println!("object: {}", object.lies_at);
+            outln!("object: {}", object.lies_at);
         }
         if let Some(report) = object.report.as_ref().filter(|report| !report.is_empty()) {
-            println!("report: {report}");
+            outln!("report: {report}");
         }
         for reject in &rejects {
             let column = reject.column.as_ref().map_or_else(String::new, |column| format!(", column `{column}`"));
-            println!(
+            outln!(
                 "\nline {} (record {}, byte {}){column}: {} [{}]",
-                reject.line, reject.record, reject.byte, reject.message, reject.rule
+                reject.line,
+                reject.record,
+                reject.byte,
+                reject.message,
+                reject.rule
             );
-            println!("    {}", shown(&reject.raw));
+            outln!("    {}", shown(&reject.raw));
         }
         Ok(Outcome::Done)
     }

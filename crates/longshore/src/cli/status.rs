@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
+use crate::bucket::ObjectKey;
 use crate::journal::{LoadRow, ObjectRow, PauseRow, State};
-use crate::pipeline::pass;
+use crate::pipeline::{Context, pass};
 
 /// Things of a kind that are listed.
 const LISTED: u64 = 10;
@@ -38,7 +39,7 @@ pub(super) async fn run(global: &Global) -> Result {
         unmatched: found.unmatched.count,
         ambiguous: found.ambiguous.len(),
         paused: context.journal.pauses()?,
-        failed: context.journal.objects_in(State::Failed, LISTED)?,
+        failed: failed(&context).await?,
         last_loads: context.journal.loads(None, LISTED)?,
     };
     if global.json {
@@ -48,6 +49,17 @@ pub(super) async fn run(global: &Global) -> Result {
     }
     let is_fine = document.paused.is_empty() && document.failed.is_empty() && document.ambiguous == 0;
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// Objects in quarantine that are still there: one that somebody removed is no worry any more.
+async fn failed(context: &Context) -> Result<Vec<ObjectRow>> {
+    let mut failed = Vec::new();
+    for object in context.journal.objects_in(State::Failed, LISTED)? {
+        if context.bucket.head(&ObjectKey::new(&object.lies_at)).await?.is_some() {
+            failed.push(object);
+        }
+    }
+    Ok(failed)
 }
 
 fn print(document: &Document) {
@@ -65,30 +77,30 @@ fn print(document: &Document) {
             }
         }
     };
-    println!("{waiting}");
+    outln!("{waiting}");
     for (count, what) in [
         (document.settling as u64, "still being written"),
         (document.unmatched, "of no pipeline"),
         (document.ambiguous as u64, "of two pipelines"),
     ] {
         if count > 0 {
-            println!("{count} {what}");
+            outln!("{count} {what}");
         }
     }
     for pause in &document.paused {
-        println!("\npipeline `{}` waits since {}: {}", pause.pipeline, output::time(pause.since), pause.error);
+        outln!("\npipeline `{}` waits since {}: {}", pause.pipeline, output::time(pause.since), pause.error);
         if let Some(cure) = &pause.cure {
-            println!("hint: {cure}");
+            outln!("hint: {cure}");
         }
     }
     if !document.failed.is_empty() {
-        println!("\nfailed:");
+        outln!("\nfailed:");
         for object in &document.failed {
-            println!("  {}: {}", object.lies_at, object.error.as_deref().unwrap_or_default());
+            outln!("  {}: {}", object.lies_at, object.error.as_deref().unwrap_or_default());
         }
     }
     if !document.last_loads.is_empty() {
-        println!("\nlast loads:");
+        outln!("\nlast loads:");
         for load in &document.last_loads {
             let what = match &load.error {
                 Some(error) => error.lines().next().unwrap_or_default().to_owned(),
@@ -98,7 +110,7 @@ fn print(document: &Document) {
                     output::counted(load.rows.rows_loaded, "row")
                 ),
             };
-            println!("  {}  {}  {}  {what}", output::time(load.finished_at), load.pipeline, load.outcome.as_str());
+            outln!("  {}  {}  {}  {what}", output::time(load.finished_at), load.pipeline, load.outcome.as_str());
         }
     }
 }

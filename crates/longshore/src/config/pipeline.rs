@@ -103,12 +103,12 @@ pub enum OnRepeat {
 }
 
 /// Rows that may fail to fit before the object fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxRejects {
     /// So many.
     Count(u64),
-    /// So many of a hundred.
-    Percent(f64),
+    /// So many of a million: a percentage with up to four digits after the point.
+    PerMillion(u64),
 }
 
 impl MaxRejects {
@@ -116,7 +116,7 @@ impl MaxRejects {
     pub fn is_exceeded(self, rejects: u64, records: u64) -> bool {
         match self {
             Self::Count(most) => rejects > most,
-            Self::Percent(percent) => rejects as f64 * 100.0 > percent * records as f64,
+            Self::PerMillion(most) => u128::from(rejects) * 1_000_000 > u128::from(most) * u128::from(records),
         }
     }
 }
@@ -341,7 +341,7 @@ fn read_max_rejects(section: &Section<'_>) -> Option<MaxRejects> {
     if percent.is_none() {
         section.fault_of("max_rejects", "expected a number of rows, or a percentage such as `\"0.5%\"`", None);
     }
-    percent.map(MaxRejects::Percent)
+    percent.map(|percent| MaxRejects::PerMillion((percent * 10_000.0).round() as u64))
 }
 
 fn read_columns(section: &Section<'_>) -> Columns {

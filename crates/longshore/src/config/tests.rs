@@ -136,8 +136,9 @@ fn settings_with_a_meaning_are_taken() {
 
 #[test]
 fn rejects_are_too_many_only_above_the_limit() {
-    let percent = MaxRejects::Percent(25.0);
+    let percent = MaxRejects::PerMillion(250_000);
     assert!(!percent.is_exceeded(1, 4) && percent.is_exceeded(2, 7));
-    assert!(!percent.is_exceeded(0, 0) && !MaxRejects::Percent(100.0).is_exceeded(3, 3));
+    assert!(!percent.is_exceeded(0, 0) && !MaxRejects::PerMillion(1_000_000).is_exceeded(3, 3));
+    assert!(!MaxRejects::PerMillion(5_700).is_exceeded(57, 10_000), "0.57% is 57 of 10,000");
     assert!(!MaxRejects::Count(1).is_exceeded(1, 1) && MaxRejects::Count(0).is_exceeded(1, 1_000));
 }

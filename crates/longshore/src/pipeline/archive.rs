@@ -7,11 +7,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use longshore_warehouse::{Entry, ObjectId, ObjectSpec};
 
+use super::quarantine::REPORT_SUFFIX;
 use super::{Context, Error, Landed, Place};
 use crate::bucket::{META_IDENTITY, META_KEY, META_MODIFIED_AT, Metadata, Move, Moved, ObjectKey, Prefixes};
 
 /// Bytes of the longest key that S3 takes.
 const MAX_KEY_BYTES: usize = 1_024;
+/// Bytes of the longest last part of a key that we make: what a directory takes for a file's name,
+/// less what a report adds to it.
+pub const MAX_NAME_BYTES: usize = 255 - REPORT_SUFFIX.len();
 /// Objects that are moved at once: enough to hide the latency of S3.
 const AT_ONCE: usize = 16;
 
@@ -29,7 +33,8 @@ pub fn dated(prefix: &str, prefixes: &Prefixes, key: &str, at: Timestamp, identi
     if dated.len() <= MAX_KEY_BYTES { dated } else { with_identity(&dated, identity) }
 }
 
-/// The same key with digits of the identity before the last extension, cut to what S3 takes.
+/// The same key with digits of the identity before the last extension, cut to what S3 and file
+/// systems take.
 pub fn with_identity(key: &str, identity: ObjectId) -> String {
     let name_start = key.rfind('/').map_or(0, |at| at + 1);
     let dot = key[name_start..].rfind('.').filter(|at| *at > 0).map(|at| name_start + at);
@@ -37,7 +42,7 @@ pub fn with_identity(key: &str, identity: ObjectId) -> String {
     let digits = format!("-{}", identity.short());
     // An extension that is half the key is none worth keeping.
     let extension = if extension.len() > 64 { "" } else { extension };
-    let room = MAX_KEY_BYTES - digits.len() - extension.len();
+    let room = MAX_KEY_BYTES.min(name_start + MAX_NAME_BYTES) - digits.len() - extension.len();
     let cut = (0..=stem.len().min(room)).rev().find(|at| stem.is_char_boundary(*at)).unwrap_or(0);
     format!("{}{digits}{extension}", &stem[..cut])
 }
@@ -141,6 +146,12 @@ mod tests {
         ] {
             assert_eq!(with_identity(key, IDENTITY), expected);
         }
+    }
+
+    #[test]
+    fn a_name_leaves_room_for_that_of_its_report() {
+        let key = with_identity(&format!("failed/{}.csv", "x".repeat(251)), IDENTITY);
+        assert_eq!(key.len(), "failed/".len() + MAX_NAME_BYTES);
     }
 
     #[test]

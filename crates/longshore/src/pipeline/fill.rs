@@ -57,9 +57,10 @@ impl Filler {
                 Fill::Constant(text) => one(&filled.column, text, name)?,
                 Fill::Capture(group) => {
                     let relative = key.strip_prefix(pending).unwrap_or(key);
-                    one(&filled.column, pipeline.matcher.capture(relative, group).unwrap_or_default(), name)?
+                    let text = pipeline.matcher.capture(relative, group).unwrap_or_default();
+                    one(&filled.column, text, name).map_err(FillError::of_key)?
                 }
-                Fill::Metadata(Metadata::Object) => one(&filled.column, key, name)?,
+                Fill::Metadata(Metadata::Object) => one(&filled.column, key, name).map_err(FillError::of_key)?,
                 Fill::Metadata(Metadata::LoadId) => one(&filled.column, &load_id.to_string(), name)?,
                 Fill::Metadata(Metadata::LoadedAt) => {
                     let text = match filled.column.ty {
@@ -76,6 +77,7 @@ impl Filler {
                         return Err(FillError {
                             column: name.clone(),
                             why: "a line number needs a column of type bigint or text".to_owned(),
+                            lies_in_key: false,
                         });
                     }
                 },
@@ -117,11 +119,19 @@ pub struct FillError {
     pub column: String,
     /// Why.
     pub why: String,
+    /// Whether the text came from the object's key.
+    pub lies_in_key: bool,
+}
+
+impl FillError {
+    fn of_key(self) -> Self {
+        Self { lies_in_key: true, ..self }
+    }
 }
 
 /// Turns one text into a column of one row.
 fn one(column: &Column, text: &str, name: &str) -> Result<Value, FillError> {
-    let error = |why: String| FillError { column: name.to_owned(), why };
+    let error = |why: String| FillError { column: name.to_owned(), why, lies_in_key: false };
     let options = Options { header: Header::No, columns: Columns::default(), ..Options::default() };
     let mut decoder = CsvDecoder::new(options, vec![column.clone()]).map_err(|fault| error(fault.message))?;
     let quoted = format!("\"{}\"\n", text.replace('"', "\"\""));

@@ -10,7 +10,7 @@ use longshore_csv::Reject;
 use longshore_warehouse::{Generation, LoadId};
 use serde::{Deserialize, Serialize};
 
-use super::archive::{dated, metadata, with_identity};
+use super::archive::{MAX_NAME_BYTES, dated, metadata, with_identity};
 use super::load::{Refusal, Why};
 use super::read::Finished;
 use super::rejects::Rejects;
@@ -255,10 +255,21 @@ pub async fn quarantine(refusal: &Refusal, job: Job<'_>, ctx: &Context) -> Resul
 /// attempt, else the one with its identity.
 async fn free_key(landed: &Landed, ctx: &Context) -> Result<String, Error> {
     let plain = dated(&ctx.prefixes.failed, &ctx.prefixes, landed.key(), landed.object.modified_at, landed.identity);
-    let is_taken = ctx.bucket.head(&ObjectKey::new(&plain)).await?.is_some();
-    let report = if is_taken { read_report(&format!("{plain}{REPORT_SUFFIX}"), ctx).await? } else { None };
-    let is_ours = report.is_some_and(|report| report.identity == landed.identity.to_string());
-    Ok(if !is_taken || is_ours { plain } else { with_identity(&plain, landed.identity) })
+    let name = plain.rsplit('/').next().unwrap_or(&plain);
+    let report_key = format!("{plain}{REPORT_SUFFIX}");
+    // A name that looks like a report's would be taken for one.
+    let mut is_free = name.len() <= MAX_NAME_BYTES && !name.ends_with(REPORT_SUFFIX);
+    if is_free {
+        let report = read_report(&report_key, ctx).await?;
+        is_free = match report {
+            Some(report) => report.identity == landed.identity.to_string(),
+            None => {
+                let heads = [&plain, &report_key].map(|key| ObjectKey::new(key.as_str()));
+                ctx.bucket.head(&heads[0]).await?.is_none() && ctx.papers.head(&heads[1]).await?.is_none()
+            }
+        };
+    }
+    Ok(if is_free { plain } else { with_identity(&plain, landed.identity) })
 }
 
 /// Reads a report, if there is one.
@@ -323,6 +334,7 @@ fn rejects_key(landed: &Landed, ctx: &Context, extension: &str) -> String {
     let stem_end = relative[name_start..].find('.').filter(|at| *at > 0).map_or(relative.len(), |at| name_start + at);
     let tail = format!(".{}.g{}{extension}", &landed.identity.to_string()[..16], landed.generation);
     let room = 1_024 - prefixes.rejected.len() - tail.len() - REPORT_SUFFIX.len();
-    let cut = (0..=stem_end.min(room)).rev().find(|at| relative.is_char_boundary(*at)).unwrap_or(0);
+    let room_in_name = name_start + MAX_NAME_BYTES - tail.len();
+    let cut = (0..=stem_end.min(room).min(room_in_name)).rev().find(|at| relative.is_char_boundary(*at)).unwrap_or(0);
     format!("{}{}{tail}", prefixes.rejected, &relative[..cut])
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use longshore_warehouse::{Entry, EntryKind, LoadId};
+use longshore_warehouse::{Entry, EntryKind, LoadId, Mode};
 
 use super::load::{Committed, Refusal};
 use super::quarantine::Placed;
@@ -37,8 +37,8 @@ pub fn record(committed: &Committed, job: Job<'_>, started_at: Timestamp, ctx: &
         cure: None,
     })?;
     ctx.journal.record_objects(&objects)?;
-    for (landed, finished) in committed.landed.iter().zip(&committed.finished) {
-        if let Some(finished) = finished.as_ref().filter(|finished| finished.rejects.count > 0) {
+    for ((landed, finished), report) in committed.landed.iter().zip(&committed.finished).zip(&committed.reports) {
+        if let (Some(finished), Some(_)) = (finished, report) {
             ctx.journal.record_rejects(landed.identity, landed.generation, &finished.rejects.listed)?;
         }
     }
@@ -64,6 +64,10 @@ pub fn record_again(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) ->
     Ok(ctx.journal.record_objects(&missing)?)
 }
 
+fn counted(rows: u64) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
+}
+
 /// Says what was loaded: one line for a load, one for each object about which there is more to say.
 fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDuration, ctx: &Context) {
     let entries = &committed.receipt.entries;
@@ -76,7 +80,7 @@ fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDura
         ref several => Some(format!("{} objects", several.len())),
     };
     if let Some(what) = what {
-        let mut line = format!("loaded {what} into `{table}`: {} rows", rows.rows_loaded);
+        let mut line = format!("loaded {what} into `{table}`: {}", counted(rows.rows_loaded));
         for (count, word) in
             [(rows.rows_rejected, "rejected"), (rows.rows_duplicate, "duplicate"), (rows.rows_superseded, "superseded")]
         {
@@ -86,7 +90,7 @@ fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDura
         }
         let rounded: u64 = committed.finished.iter().flatten().map(|finished| finished.summary.rounded).sum();
         if rounded > 0 {
-            line = format!("{line}, {rounded} decimals rounded");
+            line = format!("{line}, digits after the point lost: {rounded}");
         }
         tracing::info!(load.id = %committed.receipt.load_id, load.rows = rows.rows_loaded, "{line} ({seconds:.2} s)");
     }
@@ -108,10 +112,15 @@ fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDura
         if let (Some(finished), Some(report)) = (finished, report) {
             tracing::warn!(
                 object.key = entry.key,
-                "{} rows of `{}` did not fit: they are in `{}`",
-                finished.rejects.count,
+                "{} of `{}` did not fit: see `{}`{}",
+                counted(finished.rejects.count),
                 entry.key,
-                ctx.papers.display(&crate::bucket::ObjectKey::new(report))
+                ctx.papers.display(&crate::bucket::ObjectKey::new(report)),
+                match job.pipeline.mode {
+                    // A file of the rejects alone would be the whole table.
+                    Mode::Replace => "; correct them in the whole object and drop that",
+                    _ => "",
+                }
             );
         }
     }

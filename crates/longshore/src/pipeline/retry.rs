@@ -55,7 +55,7 @@ pub async fn again(pipelines: &[Pipeline], keys: &[ObjectKey], ctx: &Context) ->
     for key in keys {
         let Some(object) = ctx.bucket.head(key).await? else {
             return Err(Error::environment(format!("there is no `{}`", ctx.bucket.display(key)))
-                .cure("give the key that the object has in the archive; `longshore loads` shows it"));
+                .cure("give the key that the object has in the archive, such as `processed/2026/11/22/orders.csv`"));
         };
         let entries = entries_of(key.as_str(), pipelines, ctx).await?;
         let Some(entry) = entries.iter().max_by_key(|entry| entry.generation) else {

@@ -36,12 +36,8 @@ impl Target {
         let mode = fit.mode(&pipeline.mode);
         let csv = fit.csv(pipeline);
         let column_rules = fit.column_rules(&pipeline.column_rules);
-        let key: &[String] = match &mode {
-            Mode::Upsert { key, .. } => key,
-            _ => &[],
-        };
         let column =
-            |column: &Column| csv_column(column, key, column_rules.get(&column.name).unwrap_or(&pipeline.rules));
+            |column: &Column| csv_column(column, &mode, column_rules.get(&column.name).unwrap_or(&pipeline.rules));
         let mut filled = Vec::new();
         for (name, fill) in &pipeline.fill {
             if let Some(name) = fit.resolve("fill", name) {
@@ -158,14 +154,18 @@ impl Fit<'_> {
     }
 }
 
-fn csv_column(column: &Column, key: &[String], rules: &FieldRules) -> CsvColumn {
-    let is_key = key.contains(&column.name);
+fn csv_column(column: &Column, mode: &Mode, rules: &FieldRules) -> CsvColumn {
+    // Without the column that orders, nobody can tell which row wins: an object has to give it.
+    let (is_key, orders) = match mode {
+        Mode::Upsert { key, order_by } => (key.contains(&column.name), order_by.as_ref() == Some(&column.name)),
+        _ => (false, false),
+    };
     CsvColumn {
         name: column.name.clone(),
         ty: csv_type(&column.ty),
         type_sql: column.type_sql.clone(),
         required: is_key || !column.nullable,
-        optional: !is_key && (column.nullable || column.default.is_some() || column.identity),
+        optional: !is_key && !orders && (column.nullable || column.default.is_some() || column.identity),
         rules: rules.clone(),
     }
 }

@@ -126,7 +126,7 @@ fn quoted(text: &str) -> String {
 
 /// The text of `tables.sql`.
 pub fn tables(feeds: &[Feed], warehouse: &dyn Warehouse) -> String {
-    let mut text = "-- Proposed by `longshore init`: types from every row of the files, with room to grow.\n-- `longshore init --apply` creates these tables; so does any client of the warehouse.\n".to_owned();
+    let mut text = "-- Proposed by `longshore init`: types from every row of the files, with room to grow.\n-- To change a table, change the statement and run it in the warehouse yourself:\n-- `longshore init --apply` creates missing tables from the files, not from this text.\n".to_owned();
     for feed in feeds {
         text.push('\n');
         text.push_str(&warehouse.create_table_sql(&feed.table));

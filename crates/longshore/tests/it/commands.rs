@@ -312,3 +312,26 @@ fn the_log_level_decides_what_is_said() {
     let ran = project.run(&["run", "--once", "--log-level", "error"]).exits(0);
     assert_eq!(ran.stderr, "");
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let project = busy();
+    let command = format!("'{}' loads | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_longshore"));
+    let ran = std::process::Command::new("bash").args(["-c", &command]).current_dir(project.path("")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
+}
+
+#[test]
+fn check_writes_nothing_where_objects_are_kept() {
+    let project = project();
+    project.configure("after = \"keep\"", PIPELINE);
+    project.run(&["check"]).exits(0).prints("nothing is written");
+}
+
+#[test]
+fn check_warns_of_a_pattern_that_can_never_match() {
+    let project = project();
+    project.configure("", &PIPELINE.replace("match = \"", "match = \"pending/"));
+    project.run(&["check"]).exits(0).prints("keys are matched without it");
+}

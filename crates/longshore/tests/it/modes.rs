@@ -510,3 +510,28 @@ fn every_entry_of_the_ledger_accounts_for_its_rows() {
     assert_eq!(project.rows(sums), ["pending/1.csv|5|5", "pending/2.csv|2|2"]);
     assert_eq!(project.value("SELECT sum(rows_loaded) FROM longshore.ledger"), "2");
 }
+
+#[test]
+fn an_object_without_the_column_that_orders_fails_alone() {
+    let project = Project::new(
+        "[[pipeline]]\nname = \"p\"\nmatch = \"*.csv\"\ntable = \"t\"\nmode = \"upsert\"\nkey = [\"a\"]\norder_by = \"b\"\n",
+    );
+    project.sql("CREATE TABLE t (a INTEGER, b INTEGER)");
+    project.drop("1.csv", "a\n1\n");
+    project.drop("2.csv", "a,b\n2,2\n");
+    project.load_some().says("column `b` has to be loaded but is missing");
+    assert_eq!(project.rows("SELECT a, b FROM t"), ["2|2"]);
+}
+
+#[test]
+fn an_object_whose_key_fits_no_column_fails_alone() {
+    let project = Project::new(
+        "[[pipeline]]\nname = \"p\"\nregex = '^o-(?<day>[0-9-]+)\\.csv$'\ntable = \"t\"\nmode = \"append\"\nfill = { day = { capture = \"day\" } }\n",
+    );
+    project.sql("CREATE TABLE t (a INTEGER, day DATE)");
+    project.drop("o-2026-01-99.csv", "a\n1\n");
+    project.drop("o-2026-01-02.csv", "a\n2\n");
+    project.drop("o-2026-01-03.csv", "a\n3\n");
+    project.load_some().says("its key cannot fill column `day`");
+    assert_eq!(project.rows("SELECT a FROM t ORDER BY a"), ["2", "3"]);
+}

@@ -26,7 +26,7 @@ fn report(project: &Project, words: &str) -> Value {
 fn good_rows_load_and_rejects_lie_beside_them() {
     let project = project("max_rejects = 2");
     project.drop("orders.csv", "id,name\n1,a\nx,\"b,\"\"b\n\"\n2,c\n,d\n");
-    project.load().says("2 rows of `pending/orders.csv` did not fit: they are in `");
+    project.load().says("2 rows of `pending/orders.csv` did not fit: see `");
     assert_eq!(project.rows(T), ["1|a", "2|c"]);
     assert_eq!(project.ledger(), ["pending/orders.csv|1|load|4|2|2|0|0|on time"]);
     assert_eq!(
@@ -407,4 +407,61 @@ fn rejects_of_a_load_that_the_warehouse_refuses_are_removed() {
     project.drop("a.csv", "id,name\n1,a\nx,b\n99,c\n");
     project.load_some();
     assert_eq!(project.keys(), ["failed/2026/01/02/a.csv", "failed/2026/01/02/a.csv.report.json"]);
+}
+
+#[test]
+fn a_repeat_writes_its_rejects_once() {
+    let project = Project::new(
+        "[[pipeline]]\nname = \"orders\"\nmatch = \"*.csv\"\ntable = \"orders\"\nmode = \"append\"\nmax_rejects = 2\n",
+    );
+    project.sql("CREATE TABLE orders (id INTEGER)");
+    for _ in 0..2 {
+        project.drop("a.csv", "id\n1\nx\n");
+        project.load();
+    }
+    let rejected = project.keys().into_iter().filter(|key| key.starts_with("rejected/") && key.ends_with(".csv"));
+    assert_eq!(rejected.count(), 1);
+}
+
+#[test]
+fn status_forgets_a_failed_object_that_somebody_removed() {
+    let project =
+        Project::new("[[pipeline]]\nname = \"orders\"\nmatch = \"*.csv\"\ntable = \"orders\"\nmode = \"append\"\n");
+    project.sql("CREATE TABLE orders (id INTEGER)");
+    project.drop("a.csv", "id\nx\n");
+    project.load_some();
+    project.run(&["status"]).exits(1);
+    std::fs::remove_dir_all(project.path("bucket/failed")).unwrap();
+    project.run(&["status"]).exits(0);
+}
+
+const ANY: &str = "[[pipeline]]\nname = \"t\"\nmatch = \"*\"\ntable = \"t\"\nmode = \"append\"\n";
+
+#[test]
+fn a_report_never_takes_the_place_of_an_object() {
+    let project = Project::new(ANY);
+    project.sql("CREATE TABLE t (a INTEGER, b VARCHAR)");
+    project.drop("a.csv.report.json", "a,b\nx,precious\n");
+    project.drop("a.csv", "a,b\ny,bad\n");
+    project.load_some();
+    let bodies: Vec<String> = project
+        .keys()
+        .iter()
+        .filter(|key| key.starts_with("failed/"))
+        .map(|key| std::fs::read_to_string(project.path("bucket").join(project.key(key))).unwrap())
+        .collect();
+    assert!(bodies.contains(&"a,b\nx,precious\n".to_owned()) && bodies.contains(&"a,b\ny,bad\n".to_owned()));
+    assert_eq!(bodies.len(), 4);
+}
+
+#[test]
+fn long_names_hold_back_nothing() {
+    let project = Project::new(&format!("{ANY}max_rejects = 1\n"));
+    project.sql("CREATE TABLE t (a INTEGER)");
+    project.drop(&format!("{}.csv", "r".repeat(240)), "a\n1\nx\n");
+    project.drop(&format!("{}.csv", "f".repeat(250)), "a\nx\ny\n");
+    project.drop("good.csv", "a\n2\n");
+    project.load_some();
+    assert_eq!(project.rows("SELECT a FROM t ORDER BY a"), ["1", "2"]);
+    assert!(!project.keys().iter().any(|key| key.starts_with("pending/")));
 }

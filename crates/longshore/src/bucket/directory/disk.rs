@@ -180,8 +180,10 @@ pub(super) fn etag(metadata: &Metadata) -> String {
     format!("{}-{nanoseconds}-{}", metadata.size(), metadata.ino())
 }
 
+/// Cut to microseconds, as the ledger keeps it, so that the order is the same everywhere.
 fn modified_at(metadata: &Metadata) -> Timestamp {
-    instant(metadata.mtime(), metadata.mtime_nsec())
+    let at = instant(metadata.mtime(), metadata.mtime_nsec());
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 /// When the inode last changed in any way, which no tool can set.

@@ -102,6 +102,9 @@ impl Attempt<'_> {
     /// Reads an object whole, unless it is too large to hold beside what is held.
     async fn hold(&self, planned: &Planned, in_memory: &AtomicU64) -> Result<Outcome, Error> {
         let landed = &planned.landed;
+        if let Some(why) = self.misfit(landed)? {
+            return Ok(Outcome::Refused(Box::new(Refusal::unread(landed, why))));
+        }
         let opened = Reader::open(self.ctx.bucket.as_ref(), &landed.at, self.job.target).await;
         let mut reader = match opened {
             Ok(reader) => reader,
@@ -163,9 +166,10 @@ impl Attempt<'_> {
             if self.is_repeat(&held.planned.landed, &held.finished) || held.batches.is_empty() {
                 continue;
             }
+            let landed = &held.planned.landed;
             let filler = self
-                .filler(&held.planned.landed, load_id, loaded_at)
-                .map_err(|error| WarehouseError::new(Kind::Unsupported, error.to_string()))?;
+                .filler(landed, load_id, loaded_at)
+                .map_err(|error| WarehouseError::new(Kind::Unsupported, self.unfillable(landed, error).to_string()))?;
             for batch in &held.batches {
                 if batch.rows.num_rows() == 0 {
                     continue;

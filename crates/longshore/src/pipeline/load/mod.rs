@@ -1,9 +1,9 @@
 //! Brings the rows of planned objects into the table: read, stage, commit.
 //!
-//! One object is streamed ([`single`]). Several are read first, each whole ([`group`]), so that a
+//! One object is streamed (`single`). Several are read first, each whole (`group`), so that a
 //! bad one is known before any of them reaches the warehouse; what is too large for that, or binds
 //! other columns, leaves the group and becomes a load of its own. Whether an object may be loaded at
-//! all is judged in [`refusal`].
+//! all is judged in `refusal`.
 
 mod group;
 mod refusal;
@@ -18,7 +18,7 @@ use longshore_warehouse::{
     WarehouseError, crash_point,
 };
 
-use super::fill::Filler;
+use super::fill::{FillError, Filler};
 use super::plan::{LoadPlan, Planned};
 use super::quarantine;
 use super::read::Finished;
@@ -152,7 +152,7 @@ impl Attempt<'_> {
         let mut reports = Vec::with_capacity(parts.len());
         for part in parts.iter_mut() {
             let report = match &mut part.finished {
-                Some(finished) if finished.rejects.count > 0 => {
+                Some(finished) if part.kind == EntryKind::Load && finished.rejects.count > 0 => {
                     let put =
                         quarantine::put_rejects(&part.planned.landed, load_id, finished, self.job, self.ctx).await;
                     Some(put.map_err(|error| {
@@ -220,18 +220,20 @@ impl Attempt<'_> {
         self.job.target.loaded_columns(&(0..self.job.target.columns.len()).collect::<Vec<_>>())
     }
 
-    fn filler(&self, landed: &Landed, load_id: LoadId, loaded_at: Timestamp) -> Result<Filler, Error> {
+    fn filler(&self, landed: &Landed, load_id: LoadId, loaded_at: Timestamp) -> Result<Filler, FillError> {
         Filler::new(&self.job.target.filled, self.job.pipeline, landed, &self.ctx.prefixes.pending, load_id, loaded_at)
-            .map_err(|error| {
-                Error::environment(format!(
-                    "cannot fill column `{}` of {} for `{}`: {}",
-                    error.column,
-                    self.job.target.table.name,
-                    landed.key(),
-                    error.why
-                ))
-                .cure(format!("correct `fill` of pipeline `{}`", self.job.pipeline.name))
-            })
+    }
+
+    /// A column that cannot be filled through no fault of the object.
+    fn unfillable(&self, landed: &Landed, error: FillError) -> Error {
+        Error::environment(format!(
+            "cannot fill column `{}` of {} for `{}`: {}",
+            error.column,
+            self.job.target.table.name,
+            landed.key(),
+            error.why
+        ))
+        .cure(format!("correct `fill` of pipeline `{}`", self.job.pipeline.name))
     }
 }
 

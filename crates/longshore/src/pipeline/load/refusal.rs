@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use longshore_csv::ObjectFault;
-use longshore_warehouse::{Fault, Kind, Mode, Position, WarehouseError};
+use longshore_warehouse::{Fault, Kind, LoadId, Mode, Position, WarehouseError};
 
-use super::{Attempt, Loaded};
+use super::{Attempt, Loaded, now};
 use crate::bucket;
 use crate::config::{MaxRejects, OnRepeat};
 use crate::pipeline::read::{Finished, ReadError};
@@ -45,6 +45,11 @@ pub struct Why {
 }
 
 impl Refusal {
+    /// The refusal of an object of which nothing was read.
+    pub(super) fn unread(landed: &Arc<Landed>, why: Why) -> Self {
+        Self { landed: Arc::clone(landed), why, records: 0, rejects: Rejects::default(), content_hash: None }
+    }
+
     /// The refusal of an object that was read to its end.
     pub(super) fn new(landed: &Arc<Landed>, why: Why, finished: Finished) -> Self {
         Self {
@@ -72,26 +77,37 @@ impl From<ObjectFault> for Why {
 
 /// The refusal of an object that is late where that is not allowed.
 pub fn late(landed: &Arc<Landed>, latest: &Position, job: Job<'_>) -> Refusal {
-    Refusal {
-        landed: Arc::clone(landed),
-        why: Why {
-            message: format!(
-                "is older than `{}` ({}), which is in {} already",
-                latest.key, latest.modified_at, job.target.table.name
-            ),
-            cure: Some("load it with `late = \"load\"`, or give the pipeline an `order_by` column".to_owned()),
-            ..Why::default()
-        },
-        records: 0,
-        rejects: Rejects::default(),
-        content_hash: None,
-    }
+    let why = Why {
+        message: format!(
+            "is older than `{}` ({}), which is in {} already",
+            latest.key, latest.modified_at, job.target.table.name
+        ),
+        cure: Some("load it with `late = \"load\"`, or give the pipeline an `order_by` column".to_owned()),
+        ..Why::default()
+    };
+    Refusal::unread(landed, why)
 }
 
 impl Attempt<'_> {
     /// Whether the object has failed whatever comes.
     pub(super) fn is_spoiled(&self, rejects: &Rejects) -> bool {
         matches!(self.job.pipeline.max_rejects, MaxRejects::Count(most) if rejects.count > most)
+    }
+
+    /// Why an object is refused whose key cannot fill the columns that are filled by it, if it is.
+    pub(super) fn misfit(&self, landed: &Landed) -> Result<Option<Why>, Error> {
+        match self.filler(landed, LoadId::draw(), now()) {
+            Ok(_) => Ok(None),
+            Err(error) if error.lies_in_key => Ok(Some(Why {
+                message: format!("its key cannot fill column `{}`: {}", error.column, error.why),
+                cure: Some(
+                    "rename the object and drop it again, or correct `regex` and `fill` of its pipeline".to_owned(),
+                ),
+                column: Some(error.column),
+                ..Why::default()
+            })),
+            Err(error) => Err(self.unfillable(landed, error)),
+        }
     }
 
     /// Why an object that was read to its end is refused, if it is.
@@ -175,10 +191,7 @@ impl Attempt<'_> {
             _ => (None, None),
         };
         let why = Why {
-            message: match line {
-                Some(line) => format!("line {line}: {error}"),
-                None => error.to_string(),
-            },
+            message: error.to_string(),
             cure: Some("correct the rows and run `longshore retry`, or drop a corrected object".to_owned()),
             line,
             column,

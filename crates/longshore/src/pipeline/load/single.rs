@@ -16,6 +16,9 @@ impl Attempt<'_> {
             return self.entries_only().await;
         };
         let landed = &planned.landed;
+        if let Some(why) = self.misfit(landed)? {
+            return Ok(Loaded { refused: vec![Refusal::unread(landed, why)], ..Loaded::default() });
+        }
         let opened = Reader::open(self.ctx.bucket.as_ref(), &landed.at, self.job.target).await;
         let mut reader = match opened {
             Ok(reader) => reader,
@@ -47,7 +50,9 @@ impl Attempt<'_> {
                 match self.begin(&self.specs(&self.plan.objects), columns).await {
                     Ok(Opened::Open(load, load_id, loaded_at)) => {
                         crash_point("begin");
-                        stream = Some(Stream { load, filler: self.filler(landed, load_id, loaded_at)?, load_id });
+                        let filler = self.filler(landed, load_id, loaded_at);
+                        let filler = filler.map_err(|error| self.unfillable(landed, error))?;
+                        stream = Some(Stream { load, filler, load_id });
                     }
                     Ok(Opened::AlreadyIn) => return Ok(self.again()),
                     Err(error) => return Err(error.into()),
