@@ -105,9 +105,18 @@ fn an_object_that_was_loaded_anew_is_no_longer_failed() {
 }
 
 #[test]
-fn only_what_is_in_is_archived() {
+fn an_object_that_is_further_on_does_not_go_back() {
     let (_folder, journal) = journal();
+    journal.record_objects(&[object(1, State::Loaded, 1)]).unwrap();
+    journal.record_archived(&[(ONE, 1, "processed/a.csv".to_owned())], at(2)).unwrap();
+    journal.record_objects(&[object(1, State::Failed, 3)]).unwrap();
+    assert_eq!(journal.object(ONE, 1).unwrap().unwrap().state, State::Archived);
+}
+
+#[test]
+fn only_what_is_in_is_archived() {
     for state in [State::Pending, State::Loaded, State::Failed, State::Superseded] {
+        let (_folder, journal) = journal();
         journal.record_objects(&[object(1, state, 1)]).unwrap();
         journal.record_archived(&[(ONE, 1, "processed/a.csv".to_owned())], at(2)).unwrap();
         let now = journal.object(ONE, 1).unwrap().unwrap();
