@@ -332,12 +332,27 @@ pub(super) struct Carrier {
     guard: Guard,
 }
 
+/// A time of day, then `Z` or an offset, as [`Guard::TimeTz`] lets it through.
+const TIME_TZ: &str =
+    r"\s*[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?\s*(Z|[+-][0-9]{2}(:?[0-9]{2}(:?[0-9]{2})?)?)?\s*";
+
+/// Numbers with units, then a time of day, as [`Guard::Interval`] lets it through.
+const INTERVAL: &str = concat!(
+    r"\s*([+-]?[0-9]+\s*(microseconds?|milliseconds?|seconds?|minutes?|hours?|days?|weeks?|months?|quarters?|years?",
+    r"|us|ms|s|m|h|d|w|mon|mons|y|yr|yrs)\b,?\s*)*([+-]?[0-9]+:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?\s*)?"
+);
+
 /// What has to hold besides a cast that succeeds, because DuckDB's cast rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     None,
     /// An integer without fraction or exponent.
     Integer,
+    /// A time of day with an offset, microseconds at most: DuckDB takes days and words too, and drops
+    /// what it does not need.
+    TimeTz,
+    /// Whole numbers with units and a time of day, microseconds at most: DuckDB guesses at the rest.
+    Interval,
     /// A timestamp that comes back from the coarser type as it was.
     SameTimestamp,
     /// A timestamp that nanoseconds in 64 bits reach.
@@ -377,8 +392,13 @@ impl Carrier {
             }
             ColumnType::Json => (Physical::Text, Some("VARCHAR"), Guard::None),
             ColumnType::Other => {
-                let whole = matches!(column.type_sql.as_str(), "HUGEINT" | "UHUGEINT" | "BIGNUM");
-                (Physical::Text, Some("VARCHAR"), if whole { Guard::Integer } else { Guard::None })
+                let guard = match column.type_sql.as_str() {
+                    "HUGEINT" | "UHUGEINT" | "BIGNUM" => Guard::Integer,
+                    "TIME WITH TIME ZONE" => Guard::TimeTz,
+                    "INTERVAL" => Guard::Interval,
+                    _ => Guard::None,
+                };
+                (Physical::Text, Some("VARCHAR"), guard)
             }
         };
         Self { column, physical, staged_as, guard }
@@ -413,6 +433,8 @@ impl Carrier {
             Guard::Integer => {
                 format!(r"{no_cast} OR NOT regexp_full_match({staged}, '\s*[+-]?[0-9]+\s*')")
             }
+            Guard::TimeTz => format!("{no_cast} OR NOT regexp_full_match({staged}, '{TIME_TZ}')"),
+            Guard::Interval => format!("{no_cast} OR NOT regexp_full_match({staged}, '{INTERVAL}', 'i')"),
             Guard::SameTimestamp => {
                 format!("TRY_CAST(TRY_CAST({staged} AS {ty}) AS TIMESTAMP) IS DISTINCT FROM {staged}")
             }

@@ -92,7 +92,21 @@ impl Bench for DuckDbBench {
                 // A plain cast would round these.
                 &["1.5", "1e3", "170141183460469231731687303715884105728"],
             ),
-            route("INTERVAL", &[("1 day", "1 day")], &["a while"]),
+            route(
+                "INTERVAL",
+                &[
+                    ("1 day", "1 day"),
+                    ("2 months 3 days 04:05:06.25", "2 months 3 days 04:05:06.25"),
+                    ("-90 s", "-00:01:30"),
+                ],
+                // DuckDB would drop the offset, the seventh digit, or guess the unit.
+                &["a while", "12:00:00+02", "20240101", "0.9999999 seconds"],
+            ),
+            route(
+                "TIMETZ",
+                &[("12:30:00+02", "12:30:00+02"), ("12:30:00.5+00", "12:30:00.5+00")],
+                &["noon", "epoch", "2024-01-01T00:00:00+05:30", "12:30:00.1234567+02"],
+            ),
             route("STRUCT(a INTEGER, b VARCHAR)", &[("{'a': 1, 'b': x}", "{'a': 1, 'b': x}")], &["1"]),
         ]
     }
