@@ -82,7 +82,7 @@ pub(super) fn find(connection: &Connection) -> Result<bool, WarehouseError> {
     }
     if tables == 1 {
         return Err(WarehouseError::new(Kind::Ledger, "one of `longshore.ledger` and `longshore.meta` is missing")
-            .cure("restore the missing table from a backup, or run `longshore check --print-sql`"));
+            .cure("restore the missing table from a backup"));
     }
     let (versions, version): (i64, Option<i64>) = connection
         .query_row("SELECT count(*), max(version)::BIGINT FROM longshore.meta", [], |row| {
