@@ -16,7 +16,7 @@ use crate::bucket::{BucketError, Kind, Object, ObjectKey};
 pub(super) const OWN: &str = ".longshore";
 
 /// The longest name of a file on the file systems that matter (`NAME_MAX`).
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 /// The directory and how long its files settle.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Moves a file by way of a claim, so that what leaves is what was read.
 //!
-//! A file is renamed into `.longshore/claim/<identity>/<key>`, where nobody else looks for it;
+//! A file is renamed into `.longshore/claim/<identity>=<key>`, where nobody else looks for it;
 //! compared there with what was read; and renamed on to its new place without replacing anything.
 //! A crash leaves it at one of the three places, and the same call finds it there.
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use longshore_warehouse::{ObjectId, crash_point};
 use rustix::io::Errno;
 
-use super::disk::{self, Disk, OWN, rename_to_free};
+use super::disk::{self, Disk, NAME_MAX, OWN, rename_to_free};
 use crate::bucket::{BucketError, Claim, Kind, Moved, Object, ObjectKey};
 
 /// How often a rename is tried when somebody removes the empty folder that was made for it.
@@ -60,32 +60,22 @@ pub(super) fn relocate(
 /// What a crash left claimed.
 pub(super) fn claims(disk: &Disk) -> Result<Vec<Claim>, BucketError> {
     let mut claims = Vec::new();
-    let root = claims_root(disk);
-    for folder in names(disk, &root)? {
-        let Some(identity) = folder.to_str().and_then(|name| name.parse::<ObjectId>().ok()) else { continue };
-        collect(disk, &root.join(&folder), "", identity, &mut claims)?;
-    }
+    collect(disk, &claims_root(disk), "", &mut claims)?;
     claims.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(claims)
 }
 
-fn collect(
-    disk: &Disk,
-    folder: &Path,
-    keys: &str,
-    identity: ObjectId,
-    claims: &mut Vec<Claim>,
-) -> Result<(), BucketError> {
+fn collect(disk: &Disk, folder: &Path, before: &str, claims: &mut Vec<Claim>) -> Result<(), BucketError> {
     for name in names(disk, folder)? {
         let path = folder.join(&name);
         let Some(name) = name.to_str() else { continue };
-        let key = format!("{keys}{name}");
+        let name = format!("{before}{name}");
         match disk.regular(&path)? {
             Some(metadata) => {
-                let key = ObjectKey::new(key);
+                let Some((identity, key)) = claimed(&name) else { continue };
                 claims.push(Claim { identity, key: key.clone(), object: disk::object(key, &metadata) });
             }
-            None => collect(disk, &path, &format!("{key}/"), identity, claims)?,
+            None => collect(disk, &path, &name, claims)?,
         }
     }
     Ok(())
@@ -122,8 +112,24 @@ fn claims_root(disk: &Disk) -> PathBuf {
     disk.root().join(OWN).join("claim")
 }
 
+/// Where a file is claimed: one name, so that a claim costs no folder. A name that is too long for
+/// the file system goes on in a folder below.
 fn claim_path(disk: &Disk, identity: &ObjectId, key: &ObjectKey) -> PathBuf {
-    claims_root(disk).join(identity.to_string()).join(key.as_str())
+    let name = format!("{identity}={}", key.as_str().replace('%', "%25").replace('/', "%2F"));
+    let mut path = claims_root(disk);
+    let mut rest = name.as_str();
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(NAME_MAX));
+        path.push(piece);
+        rest = behind;
+    }
+    path
+}
+
+/// The identity and the key that a claim is named after.
+fn claimed(name: &str) -> Option<(ObjectId, ObjectKey)> {
+    let (identity, key) = name.split_once('=')?;
+    Some((identity.parse().ok()?, ObjectKey::new(key.replace("%2F", "/").replace("%25", "%"))))
 }
 
 /// Renames a file into its claim; says whether it was there to be taken.
@@ -146,11 +152,6 @@ fn take(disk: &Disk, from: &Path, claim: &Path) -> Result<bool, BucketError> {
 fn rename(disk: &Disk, from: &Path, to: &Path) -> io::Result<Option<bool>> {
     let folder = to.parent().unwrap_or(disk.root());
     for _ in 0..TRIES {
-        fs::create_dir_all(folder).or_else(|error| match error.kind() {
-            // Another process tidied up between two of the folders.
-            io::ErrorKind::NotFound if disk.root().exists() => Ok(()),
-            _ => Err(error),
-        })?;
         match rename_to_free(from, to) {
             Ok(renamed) => return Ok(Some(renamed)),
             Err(error) if disk::is_missing(&error) => match fs::symlink_metadata(from) {
@@ -160,6 +161,11 @@ fn rename(disk: &Disk, from: &Path, to: &Path) -> io::Result<Option<bool>> {
             },
             Err(error) => return Err(error),
         }
+        fs::create_dir_all(folder).or_else(|error| match error.kind() {
+            // Another process tidied up between two of the folders.
+            io::ErrorKind::NotFound if disk.root().exists() => Ok(()),
+            _ => Err(error),
+        })?;
     }
     Err(Errno::BUSY.into())
 }

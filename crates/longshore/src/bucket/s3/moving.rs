@@ -19,7 +19,7 @@ use longshore_warehouse::crash_point;
 use super::fault::{Answer, COPY, DELETE, DELETE_VERSION};
 use super::keys;
 use super::put::{abort, part_ranges};
-use super::store::{Head, Store, exact, probe, quoted};
+use super::store::{Head, PROBE, Store, exact, quoted};
 use crate::bucket::{BucketError, Kind, META_IDENTITY, META_KEY, META_MODIFIED_AT, Move, Moved, Object, ObjectKey};
 
 /// Longest wait for the answer to a copy: a store may copy 5 GB before it says a word.
@@ -388,9 +388,10 @@ async fn honours_conditions(store: &Store, place: &ObjectKey) -> Result<bool, Bu
     tried.copied()
 }
 
-/// Writes an object and tries to remove it under a wrong ETag.
+/// Writes an object and tries to remove it under a wrong ETag. Its key is always the same, so that
+/// what a kill left behind goes with the next trial.
 pub(super) async fn try_conditions(store: &Store, folder: &str) -> Result<bool, BucketError> {
-    let key = probe(folder);
+    let key = ObjectKey::new(format!("{folder}{PROBE}"));
     super::put::put(store, &key, Bytes::from_static(b"longshore check\n")).await?;
     let head = store.head(&key, None).await?;
     let request = store.client.delete_object().bucket(&store.bucket).key(key.as_str()).if_match(quoted(NO_ETAG));
@@ -399,7 +400,8 @@ pub(super) async fn try_conditions(store: &Store, folder: &str) -> Result<bool, 
     let cleaned = store.delete(&key, exact(version.as_deref())).await;
     let honoured = match answer {
         Ok(_) => Ok(false),
-        Err(answer) if answer.kind == Kind::Changed => Ok(true),
+        // Another process may have removed it; that this is an error shows that conditions count.
+        Err(answer) if matches!(answer.kind, Kind::Changed | Kind::Gone) => Ok(true),
         Err(answer) if answer.is_unsupported() => Ok(false),
         Err(answer) => Err(answer.told(store, if version.is_some() { DELETE_VERSION } else { DELETE }, Some(&key))),
     };

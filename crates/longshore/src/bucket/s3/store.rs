@@ -17,7 +17,7 @@ use super::fault::{Answer, DELETE, DELETE_VERSION, LOOK, LOOK_AT_VERSION};
 use crate::bucket::{BucketError, Kind, Object, ObjectKey};
 
 /// What the name of an object begins with that is only written to see what the store does.
-pub(super) const PROBE: &str = ".longshore-check-";
+pub(super) const PROBE: &str = ".longshore-check";
 
 /// Largest object that is copied in one request; S3's own limit is 5 GB.
 const PARTS_OVER: u64 = 5_000_000_000;
@@ -192,7 +192,7 @@ impl Store {
 
 /// A key for an object that is only written to see what the store does.
 pub(super) fn probe(prefix: &str) -> ObjectKey {
-    ObjectKey::new(format!("{prefix}{PROBE}{}", uuid::Uuid::now_v7()))
+    ObjectKey::new(format!("{prefix}{PROBE}-{}", uuid::Uuid::now_v7()))
 }
 
 /// A version that a delete can name: `null` is what a bucket without versions overwrites.

@@ -260,11 +260,6 @@ async fn claimed(bench: &DirectoryBench) -> (Object, Claim) {
     (object, claim.clone())
 }
 
-fn claim_path(bench: &DirectoryBench, object: &Object) -> PathBuf {
-    let identity = object.identity(bench.bucket.id());
-    bench.path(&format!(".longshore/claim/{identity}/{}", object.key))
-}
-
 #[tokio::test]
 async fn a_claim_says_whose_it_is() {
     let bench = DirectoryBench::new();
@@ -272,6 +267,37 @@ async fn a_claim_says_whose_it_is() {
     assert_eq!(claim.identity, object.identity(bench.bucket.id()));
     assert_eq!((&claim.key, &claim.object), (&object.key, &object));
     assert_eq!(listed_keys(&bench.bucket, "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_claim_has_its_exact_key_however_long_it_is() {
+    let bench = DirectoryBench::new();
+    for key in ["pending/a%2Fb=c.csv".to_owned(), format!("pending/{}/{}.csv", "ü".repeat(120), "%".repeat(200))] {
+        bench.write(&key, b"1");
+        let object = listed(&bench.bucket, &key).await;
+        let claim = claim_path(&bench, &object);
+        fs::create_dir_all(claim.parent().unwrap()).unwrap();
+        fs::rename(bench.path(&key), claim).unwrap();
+        let claims = bench.bucket.claims().await.unwrap();
+        assert_eq!(claims.iter().map(|claim| claim.key.as_str()).collect::<Vec<_>>(), [&key]);
+        assert_eq!(bench.bucket.unclaim(&claims[0]).await.unwrap(), to(&key));
+        assert!(!bench.path(".longshore").exists());
+    }
+}
+
+/// The name of a claim in pieces that a file system takes.
+fn claim_path(bench: &DirectoryBench, object: &Object) -> PathBuf {
+    let identity = object.identity(bench.bucket.id());
+    let name = format!("{identity}={}", object.key.as_str().replace('%', "%25").replace('/', "%2F"));
+    let mut path = bench.path(".longshore/claim");
+    let mut piece = String::new();
+    for letter in name.chars() {
+        if piece.len() + letter.len_utf8() > 255 {
+            path.push(std::mem::take(&mut piece));
+        }
+        piece.push(letter);
+    }
+    path.join(piece)
 }
 
 #[tokio::test]
