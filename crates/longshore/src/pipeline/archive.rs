@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use longshore_warehouse::{Entry, ObjectId, ObjectSpec};
+use longshore_warehouse::{Entry, Fault, ObjectId, ObjectSpec};
 
 use super::quarantine::REPORT_SUFFIX;
 use super::{Context, Error, Landed, Place};
@@ -57,27 +57,28 @@ pub fn metadata(landed: &Landed) -> Metadata {
 }
 
 /// Moves objects to the keys of their entries. What is gone already was moved before, or taken by
-/// somebody; what changed is a new object, and the next scan finds it.
+/// somebody; what changed is a new object, and the next scan finds it. Returns why some could not be
+/// moved: their rows are in, so they hold back no other, and the next pass tries again.
 ///
 /// # Errors
-/// The bucket refuses or cannot be reached: the rows are in, and the next pass moves the objects.
-pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<(), Error> {
+/// The bucket cannot be reached, or the journal cannot be written.
+pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<Vec<Error>, Error> {
     if ctx.keep {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let moves = landed.iter().zip(entries).filter(|(landed, _)| landed.place != Place::Processed).map(
         |(landed, entry)| async move {
-            let moved = archive_one(landed, entry, ctx).await?;
-            Ok::<_, Error>((landed, entry, moved))
+            (landed, entry, archive_one(landed, entry, ctx).await)
         },
     );
     let mut moving = futures::stream::iter(moves).buffer_unordered(AT_ONCE);
-    let mut archived = Vec::new();
-    while let Some((landed, entry, moved)) = moving.try_next().await? {
+    let (mut archived, mut stuck) = (Vec::new(), Vec::new());
+    while let Some((landed, entry, moved)) = moving.next().await {
         match moved {
-            Moved::To(key) => archived.push((entry.identity, entry.generation, key.as_str().to_owned())),
-            Moved::Gone => tracing::debug!(object.key = landed.key(), "an object was gone before it was archived"),
-            Moved::Changed => tracing::warn!(
+            Err(error) => stuck.push(error.about(&format!("`{}` is in, but cannot be archived", landed.key()))),
+            Ok(Moved::To(key)) => archived.push((entry.identity, entry.generation, key.as_str().to_owned())),
+            Ok(Moved::Gone) => tracing::debug!(object.key = landed.key(), "an object was gone before it was archived"),
+            Ok(Moved::Changed) => tracing::warn!(
                 object.key = landed.key(),
                 "`{}` was overwritten after it was loaded: the new object is loaded by the next pass",
                 landed.key()
@@ -86,7 +87,10 @@ pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -
     }
     ctx.journal.record_archived(&archived, Timestamp::now())?;
     longshore_warehouse::crash_point("ack");
-    Ok(())
+    match stuck.iter().position(|error| error.fault == Fault::Transient) {
+        Some(at) => Err(stuck.swap_remove(at)),
+        None => Ok(stuck),
+    }
 }
 
 async fn archive_one(landed: &Landed, entry: &Entry, ctx: &Context) -> Result<Moved, Error> {

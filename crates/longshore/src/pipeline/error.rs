@@ -25,6 +25,24 @@ impl Error {
         Self { fault: Fault::Environment, message: message.into(), cure: None, source: None }
     }
 
+    /// Says what it kept from being done.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// Says that it is not the only one.
+    #[must_use]
+    pub fn and_more(mut self, count: usize) -> Self {
+        let text = self.chain();
+        if count > 0 {
+            self.message = format!("{text} (and {count} more)");
+            self.source = None;
+        }
+        self
+    }
+
     /// Says what to do about it.
     #[must_use]
     pub fn cure(mut self, cure: impl Into<String>) -> Self {

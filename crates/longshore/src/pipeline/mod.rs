@@ -114,6 +114,8 @@ pub struct Done {
     pub refused: Vec<String>,
     /// Keys of objects that vanished or changed while they were read.
     pub gone: Vec<String>,
+    /// Faults of the surroundings that lie in one object: it waits, and holds back no other.
+    pub stuck: Vec<Error>,
     /// Objects that each need a load of their own, in order.
     pub alone: Vec<Planned>,
     /// Objects that have to be planned again, after those.
@@ -138,10 +140,16 @@ pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Er
             "`{key}` changed or vanished while it was read: the next pass sees what is there"
         );
     }
-    let mut done = Done { gone: loaded.gone, alone: loaded.alone, again: loaded.again, ..Done::default() };
+    let mut done = Done {
+        gone: loaded.gone,
+        stuck: loaded.stuck,
+        alone: loaded.alone,
+        again: loaded.again,
+        ..Done::default()
+    };
     if let Some(committed) = loaded.committed {
         record::record(&committed, job, started_at, ctx)?;
-        archive::archive(&committed.landed, &committed.receipt.entries, ctx).await?;
+        done.stuck.extend(archive::archive(&committed.landed, &committed.receipt.entries, ctx).await?);
         done.entries = committed.receipt.entries;
     }
     for refusal in loaded.refused {
@@ -151,11 +159,12 @@ pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Er
     Ok(done)
 }
 
-/// Finishes objects that the ledger has already: a crash or a lost answer came in between.
+/// Finishes objects that the ledger has already: a crash or a lost answer came in between. Returns
+/// why some could not be moved.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn finish(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<(), Error> {
+pub async fn finish(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<Vec<Error>, Error> {
     record::record_again(landed, entries, ctx)?;
     archive::archive(landed, entries, ctx).await
 }

@@ -370,8 +370,13 @@ impl<'a> Lanes<'a> {
             .map(|landed| Planned { landed: Arc::new(landed), late: false, superseded: false })
             .collect();
         match self.bring_in(job, objects, summary).await {
-            Ok(()) => {
-                if self.ctx.journal.resume(&job.pipeline.name)? {
+            Ok(mut stuck) => {
+                if !stuck.is_empty() {
+                    let first = stuck.swap_remove(0).and_more(stuck.len());
+                    self.wait(job.pipeline, Some(&job), first, summary)?;
+                } else if !summary.waiting.iter().any(|waiting| waiting.pipeline == job.pipeline.name)
+                    && self.ctx.journal.resume(&job.pipeline.name)?
+                {
                     tracing::info!("pipeline `{}` goes on", job.pipeline.name);
                 }
                 Ok(Next::GoOn)
@@ -383,8 +388,10 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Brings in objects of one pipeline; what has to be planned again is.
-    async fn bring_in(&self, job: Job<'_>, objects: Vec<Planned>, summary: &mut Summary) -> Result<(), Error> {
+    /// Brings in objects of one pipeline; what has to be planned again is. Returns the faults that
+    /// hold back no other object.
+    async fn bring_in(&self, job: Job<'_>, objects: Vec<Planned>, summary: &mut Summary) -> Result<Vec<Error>, Error> {
+        let mut stuck = Vec::new();
         let mut queue: VecDeque<(Vec<Planned>, bool)> = VecDeque::from([(objects, false)]);
         // Each round brings at least one object to its end, unless another process is at the same
         // objects; then a few rounds are enough to see what it did.
@@ -394,7 +401,7 @@ impl<'a> Lanes<'a> {
                 continue;
             }
             let known = with_retries(|| look_up(&objects, job, self.ctx)).await?;
-            let plans = self.carry_out(job, objects, &known, alone, summary).await?;
+            let plans = self.carry_out(job, objects, &known, alone, &mut stuck, summary).await?;
             let mut plans = VecDeque::from(plans);
             while let Some(plan) = plans.pop_front() {
                 rounds = rounds.checked_sub(1).ok_or_else(|| {
@@ -404,8 +411,9 @@ impl<'a> Lanes<'a> {
                     ))
                     .cure("let one longshore work on this bucket, or wait for the next pass")
                 })?;
-                let done = with_retries(|| super::run(plan.clone(), job, self.ctx)).await?;
+                let mut done = with_retries(|| super::run(plan.clone(), job, self.ctx)).await?;
                 summary.add(&done);
+                stuck.append(&mut done.stuck);
                 if !done.alone.is_empty() || !done.again.is_empty() {
                     let rest = plans.drain(..).flat_map(|plan: LoadPlan| plan.objects);
                     let mut next: Vec<(Vec<Planned>, bool)> =
@@ -417,7 +425,7 @@ impl<'a> Lanes<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(stuck)
     }
 
     /// Does what needs no load, and returns the loads.
@@ -427,6 +435,7 @@ impl<'a> Lanes<'a> {
         objects: Vec<Planned>,
         known: &Known,
         alone: bool,
+        stuck: &mut Vec<Error>,
         summary: &mut Summary,
     ) -> Result<Vec<LoadPlan>, Error> {
         let landed: Vec<Arc<Landed>> = objects.iter().map(|planned| Arc::clone(&planned.landed)).collect();
@@ -450,8 +459,9 @@ impl<'a> Lanes<'a> {
             }
         }
         if !to_archive.is_empty() {
-            with_retries(|| super::finish(&to_archive, &entries, self.ctx)).await?;
-            summary.objects_archived += to_archive.len() as u64;
+            let unmoved = with_retries(|| super::finish(&to_archive, &entries, self.ctx)).await?;
+            summary.objects_archived += (to_archive.len() - unmoved.len()) as u64;
+            stuck.extend(unmoved);
         }
         Ok(if alone {
             let single = |planned| LoadPlan { objects: vec![planned] };

@@ -449,6 +449,48 @@ fn s3_that_denies_writes_lets_rows_in_once() {
 }
 
 #[test]
+fn an_object_that_may_not_be_read_holds_back_no_other_where_order_does_not_matter() {
+    use crate::s3::{Fault, On as Request};
+    for (mode, others_load) in [("mode = \"append\"", true), ("mode = \"upsert\"\nkey = [\"id\"]", false)] {
+        let project = Project::on(On::S3, &format!("[[pipeline]]\nname = \"t\"\nmatch = \"*.csv\"\ntable = \"t\"\n{mode}"));
+        project.sql("CREATE TABLE t (id INTEGER, name VARCHAR)");
+        for (at, key) in ["1.csv", "2.csv", "3.csv"].iter().enumerate() {
+            project.drop_at(key, numbered([at as u64]), &format!("2026-02-0{}T00:00:00Z", at + 1));
+        }
+        let denied = Request::every("GetObject").key("pending/1.csv");
+        project.store().inject(denied, Fault::Answer(403, "AccessDenied"));
+        for _ in 0..2 {
+            project.load_some().says("waits").says("pending/1.csv").says("hint: ");
+            let others: &[&str] = if others_load { &["1|n1", "2|n2"] } else { &[""; 0] };
+            assert_eq!(project.rows(T), others);
+        }
+        project.run(&["status"]).exits(1).prints("pending/1.csv");
+        project.store().heal();
+        project.load();
+        assert_eq!(project.rows(T), ["0|n0", "1|n1", "2|n2"]);
+    }
+}
+
+#[test]
+fn an_object_whose_place_in_the_archive_is_in_the_way_holds_back_no_other() {
+    let project = Project::new(&pipeline("").replace("*.csv", "**/*.csv"));
+    project.sql("CREATE TABLE t (id INTEGER, name VARCHAR)");
+    project.drop("x.csv", numbered([1]));
+    project.load();
+    // Where `x.csv` lies now, the next one needs a folder.
+    project.drop("x.csv/y.csv", numbered([2]));
+    project.load_some().says("in, but cannot be archived").says("hint: ");
+    project.drop("z.csv", numbered([3]));
+    project.load_some();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+    assert_eq!(project.keys(), ["pending/x.csv/y.csv", "processed/<today>/x.csv", "processed/<today>/z.csv"]);
+    project.remove(&project.key("processed/<today>/x.csv"));
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+    assert_eq!(project.keys(), ["processed/<today>/x.csv/y.csv", "processed/<today>/z.csv"]);
+}
+
+#[test]
 fn rejects_that_cannot_be_put_away_keep_the_load_from_being_committed() {
     use crate::s3::{Fault, On as Request};
     let project = Project::on(On::S3, &pipeline("max_rejects = 1"));

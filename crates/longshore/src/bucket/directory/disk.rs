@@ -112,6 +112,12 @@ impl Disk {
         }
     }
 
+    /// What lies where a folder would have to be.
+    pub(super) fn in_the_way(&self, folder: &Path) -> Option<PathBuf> {
+        let mut folders = folder.ancestors().take_while(|folder| *folder != self.root);
+        folders.find(|folder| fs::metadata(folder).is_ok_and(|there| !there.is_dir())).map(Path::to_owned)
+    }
+
     /// Says what could not be done to which path, and what would help.
     pub(super) fn fault(&self, what: &str, path: &Path, error: io::Error) -> BucketError {
         let place = path.display();
@@ -120,6 +126,10 @@ impl Disk {
             return BucketError::new(Kind::NoBucket, message)
                 .cure("mount or create it again, or correct `[bucket] url` in `longshore.toml`")
                 .because(error);
+        }
+        if let Some(file) = self.in_the_way(path.parent().unwrap_or(path)) {
+            let message = format!("cannot {what} `{place}`: `{}` is no folder", file.display());
+            return BucketError::new(Kind::Refused, message).cure(format!("move or remove `{}`", file.display()));
         }
         let kind = kind_of(&error);
         let fault = BucketError::new(kind, format!("cannot {what} `{place}`")).because(error);

@@ -162,8 +162,9 @@ fn rename(disk: &Disk, from: &Path, to: &Path) -> io::Result<Option<bool>> {
             Err(error) => return Err(error),
         }
         fs::create_dir_all(folder).or_else(|error| match error.kind() {
-            // Another process tidied up between two of the folders.
+            // Somebody removed one of the folders meanwhile.
             io::ErrorKind::NotFound if disk.root().exists() => Ok(()),
+            io::ErrorKind::AlreadyExists if disk.in_the_way(folder).is_none() => Ok(()),
             _ => Err(error),
         })?;
     }
@@ -278,9 +279,11 @@ fn whereabouts(disk: &Disk, object: &Object, replaced: bool, places: [&ObjectKey
     Ok(if replaced { Moved::Changed } else { Moved::Gone })
 }
 
-/// Removes the folders of a claim that are empty now, up to the root.
+/// Removes the folders of a long claim that are empty now. That of all claims stays: others are
+/// about to use it.
 fn tidy(disk: &Disk, claim: &Path) {
-    for folder in claim.ancestors().skip(1).take_while(|folder| *folder != disk.root()) {
+    let root = claims_root(disk);
+    for folder in claim.ancestors().skip(1).take_while(|folder| *folder != root) {
         // Not empty: somebody else's claim lies in it.
         if fs::remove_dir(folder).is_err() {
             return;

@@ -32,6 +32,7 @@ enum Outcome {
     Refused(Box<Refusal>),
     TooLarge(Planned),
     Gone(String),
+    Stuck(Error),
 }
 
 /// What came of bringing a group in.
@@ -54,6 +55,7 @@ impl Attempt<'_> {
             match outcome? {
                 Outcome::Refused(refusal) => loaded.refused.push(*refusal),
                 Outcome::Gone(key) => loaded.gone.push(key),
+                Outcome::Stuck(error) => loaded.stuck.push(error),
                 Outcome::Held(one) if binds_alike(&held, &one) => held.push(*one),
                 // It leaves the group. Where order matters, the group ends before it.
                 Outcome::Held(one) => loaded.alone.push(one.planned),
@@ -147,7 +149,8 @@ impl Attempt<'_> {
     fn outcome(&self, loaded: Loaded) -> Result<Outcome, Error> {
         let gone = loaded.gone.into_iter().map(Outcome::Gone);
         let refused = loaded.refused.into_iter().map(|refusal| Outcome::Refused(Box::new(refusal)));
-        gone.chain(refused).next().ok_or_else(|| Error::environment("an object was neither read nor refused"))
+        let stuck = loaded.stuck.into_iter().map(Outcome::Stuck);
+        gone.chain(refused).chain(stuck).next().ok_or_else(|| Error::environment("an object was neither read nor refused"))
     }
 
     /// Brings held objects in. They stay held if the warehouse refuses.

@@ -35,6 +35,8 @@ pub struct Loaded {
     pub refused: Vec<Refusal>,
     /// Keys of objects that vanished or changed.
     pub gone: Vec<String>,
+    /// Why objects could not be read that hold back no other.
+    pub stuck: Vec<Error>,
     /// Objects that each need a load of their own, in order.
     pub alone: Vec<Planned>,
     /// Objects to be planned again, after those.

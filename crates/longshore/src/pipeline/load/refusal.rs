@@ -166,6 +166,12 @@ impl Attempt<'_> {
             ReadError::Bucket(error) if matches!(error.kind(), bucket::Kind::Gone | bucket::Kind::Changed) => {
                 Ok(Loaded { gone: vec![landed.key().to_owned()], ..Loaded::default() })
             }
+            // The listing shows it, so the bucket is fine: it is this object that may not be read.
+            ReadError::Bucket(error)
+                if error.kind() == bucket::Kind::AccessDenied && !self.job.pipeline.mode.is_ordered() =>
+            {
+                Ok(Loaded { stuck: vec![error.into()], ..Loaded::default() })
+            }
             ReadError::Bucket(error) => Err(error.into()),
             ReadError::Rejects(error) => Err(error.into()),
             ReadError::Object(fault) => {
