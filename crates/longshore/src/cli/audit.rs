@@ -27,6 +27,8 @@ struct Document {
     unknown: Vec<String>,
     /// Entries whose objects are nowhere.
     missing: Vec<String>,
+    /// Objects in the archive that are not as large any more as when they were loaded.
+    changed: Vec<String>,
     /// Objects that are in and wait to be archived.
     unarchived: Vec<String>,
     /// Objects that are in, by a retry, and lie in quarantine still.
@@ -73,6 +75,7 @@ pub(super) async fn run(global: &Global) -> Result {
     }
     let has_gap = !(document.unknown.is_empty()
         && document.missing.is_empty()
+        && document.changed.is_empty()
         && document.unarchived.is_empty()
         && document.quarantined.is_empty()
         && document.unreadable.is_empty());
@@ -114,8 +117,10 @@ async fn read_archive(spool: &Spool, context: &Context, document: &mut Document)
     while let Some(page) = pages.try_next().await? {
         for object in page.objects {
             document.archived += 1;
-            if !spool.seen_archived(object.key.as_str())? {
-                name(&mut document.unknown, object.key.as_str());
+            match spool.seen_archived(object.key.as_str(), object.size)? {
+                Archived::AsLoaded => {}
+                Archived::OtherSize => name(&mut document.changed, object.key.as_str()),
+                Archived::Unknown => name(&mut document.unknown, object.key.as_str()),
             }
         }
     }
@@ -143,6 +148,11 @@ fn print(document: &Document) {
             "in the ledger, but nowhere in the archive",
             "somebody removed or renamed them; their rows are in",
         ),
+        (
+            &document.changed,
+            "in the archive with another size than was loaded",
+            "somebody wrote into them after they were loaded: drop a whole copy into `pending`",
+        ),
         (&document.unknown, "in the archive, but not in the ledger", "to load one, move it to `pending`"),
         (&document.unreadable, "pipelines whose ledger cannot be read", "run `longshore check`"),
     ] {
@@ -152,11 +162,24 @@ fn print(document: &Document) {
             outln!("hint: {cure}");
         }
     }
-    let gaps =
-        [&document.unarchived, &document.quarantined, &document.missing, &document.unknown, &document.unreadable];
+    let gaps = [
+        &document.unarchived,
+        &document.quarantined,
+        &document.missing,
+        &document.changed,
+        &document.unknown,
+        &document.unreadable,
+    ];
     if gaps.iter().all(|keys| keys.is_empty()) {
         outln!("no gaps");
     }
+}
+
+/// What an object in the archive is.
+enum Archived {
+    AsLoaded,
+    OtherSize,
+    Unknown,
 }
 
 /// Entries on disk: the ledger may have millions.
@@ -170,7 +193,7 @@ impl Spool {
             let connection = Connection::open("")?;
             connection.execute_batch(
                 "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-                 CREATE TABLE entry (identity TEXT, key TEXT, place TEXT, other TEXT,
+                 CREATE TABLE entry (identity TEXT, key TEXT, place TEXT, other TEXT, size INTEGER,
                    found INTEGER DEFAULT 0, taken INTEGER DEFAULT 0) STRICT;
                  CREATE INDEX entry_identity ON entry (identity);
                  CREATE INDEX entry_key ON entry (key);
@@ -187,10 +210,11 @@ impl Spool {
             let transaction = self.connection.unchecked_transaction()?;
             {
                 let mut insert = transaction
-                    .prepare_cached("INSERT INTO entry (identity, key, place, other) VALUES (?1, ?2, ?3, ?4)")?;
+                    .prepare_cached("INSERT INTO entry (identity, key, place, other, size) VALUES (?1, ?2, ?3, ?4, ?5)")?;
                 for entry in entries.iter().filter(|entry| entry.kind != EntryKind::Failed) {
                     let other = entry.archive_key.as_ref().map(|key| with_identity(key, entry.identity));
-                    insert.execute(params![entry.identity.to_string(), entry.key, entry.archive_key, other])?;
+                    let size = entry.size as i64;
+                    insert.execute(params![entry.identity.to_string(), entry.key, entry.archive_key, other, size])?;
                 }
             }
             transaction.commit()
@@ -203,12 +227,20 @@ impl Spool {
         self.note("UPDATE entry SET found = 1 WHERE identity = ?1", identity)
     }
 
-    /// Notes that an object lies at this key of the archive. Returns whether an entry may have put
-    /// it there: under its own key, or under that with digits of its identity.
-    fn seen_archived(&self, key: &str) -> Result<bool> {
+    /// Notes that an object lies at this key of the archive. Tells whether an entry may have put it
+    /// there: under its own key, or under that with digits of its identity.
+    fn seen_archived(&self, key: &str, size: u64) -> Result<Archived> {
         let own = self.note("UPDATE entry SET found = 1 WHERE other = ?1", key)?;
         let shared = self.note("UPDATE entry SET taken = 1 WHERE place = ?1", key)?;
-        Ok(own || shared)
+        if !(own || shared) {
+            return Ok(Archived::Unknown);
+        }
+        let is_as_loaded = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE (place = ?1 OR other = ?1) AND size = ?2)")
+            .and_then(|mut select| select.query_row(params![key, size as i64], |row| row.get(0)))
+            .map_err(spool_failed)?;
+        Ok(if is_as_loaded { Archived::AsLoaded } else { Archived::OtherSize })
     }
 
     fn note(&self, statement: &str, value: &str) -> Result<bool> {

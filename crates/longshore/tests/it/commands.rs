@@ -223,6 +223,17 @@ fn audit_finds_which_of_two_objects_of_one_key_is_gone() {
 }
 
 #[test]
+fn audit_finds_an_object_that_somebody_went_on_writing_into() {
+    use std::io::Write as _;
+    let project = project();
+    project.drop("orders-1.csv", numbered([1]));
+    project.load();
+    let path = project.path("bucket").join(project.key("processed/<today>/orders-1.csv"));
+    std::fs::File::options().append(true).open(path).unwrap().write_all(b"2,n2\n").unwrap();
+    project.run(&["audit"]).exits(1).prints("1 in the archive with another size than was loaded");
+}
+
+#[test]
 fn audit_finds_a_ledger_that_cannot_be_read() {
     let project = project();
     project.drop("orders-1.csv", numbered([1]));
