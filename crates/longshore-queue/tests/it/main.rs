@@ -1,0 +1,5 @@
+//! The integration tests of the queue crate.
+
+mod processes;
+mod properties;
+mod sqlite;
