@@ -1,6 +1,6 @@
 //! Whole loads through the real binary, each beside DuckDB's own COPY in the same run.
 //!
-//! `cargo bench -p longshore --bench loads -- [CASE…]`: lineitem, upsert, files, start, memory.
+//! `cargo bench -p longshore --bench loads -- [CASE…]`: lineitem, upsert, files, start, running, memory.
 //! Prints wall time, CPU and peak memory as medians of three runs, and ratios. Rows and sums are
 //! verified. `memory` writes 10 GB and is run only when it is named.
 
@@ -36,8 +36,14 @@ fn main() {
         _ => {}
     }
     let wanted = |case: &str| if args.is_empty() { case != "memory" } else { args.iter().any(|arg| arg == case) };
-    let cases: [(&str, fn()); 5] =
-        [("start", start), ("lineitem", lineitem), ("upsert", upsert), ("files", files), ("memory", memory)];
+    let cases: [(&str, fn()); 6] = [
+        ("start", start),
+        ("lineitem", lineitem),
+        ("upsert", upsert),
+        ("files", files),
+        ("running", running),
+        ("memory", memory),
+    ];
     println!("{:<34} {:>9} {:>9} {:>9} {:>8} {:>8}", "", "wall s", "cpu s", "peak MiB", "x wall", "x cpu");
     for (_, run) in cases.iter().filter(|(name, _)| wanted(name)) {
         run();
@@ -123,6 +129,60 @@ fn files() {
     assert_eq!(theirs.1, ours.1, "both loaded the same");
     print_row("5,000 x 50 KB: DuckDB COPY, one glob", &theirs.0, None);
     print_row("5,000 x 50 KB: longshore, archived", &ours.0, Some(&theirs.0));
+}
+
+/// What `longshore run` takes while nothing happens, and how soon a file that lands is in.
+fn running() {
+    const QUIET: Duration = Duration::from_secs(30);
+    let project = Project::new(ORDERS, "orders", "append", "");
+    let mut child = Command::new(longshore())
+        .args(["run", "--log-level", "error"])
+        .current_dir(&project.folder)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, began) = (cpu_of(child.id()), Instant::now());
+    std::thread::sleep(QUIET);
+    let idle = Measured { wall: began.elapsed(), cpu: cpu_of(child.id()) - before, peak_mib: resident_of(child.id()) };
+    print_row("running: nothing to do, 30 s", &idle, None);
+    let latencies = (0..20)
+        .map(|nth| {
+            // Longer than the warehouse's file stays open.
+            std::thread::sleep(Duration::from_millis(1_500));
+            let began = Instant::now();
+            let text = format!("id,customer,state,total,day\n{nth},1,new,1.50,2026-01-01\n");
+            fs::write(project.folder.join(format!("bucket/pending/{nth}.csv")), text).unwrap();
+            // It is archived after its rows are committed.
+            while walk(&project.folder.join("bucket/processed")) <= nth {
+                assert!(began.elapsed() < Duration::from_secs(30), "it is loaded");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Measured { wall: began.elapsed(), cpu: Duration::ZERO, peak_mib: resident_of(child.id()) }
+        })
+        .collect::<Vec<_>>();
+    let slowest = latencies.iter().map(|measured| measured.wall).max().unwrap_or_default();
+    print_row("running: from landing to archived", &median(latencies), None);
+    println!("{:<34} {:>9.3}", "  the slowest of 20", slowest.as_secs_f64());
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(project.query("SELECT count(*) || '' FROM orders"), "20");
+}
+
+/// CPU time of a process so far.
+fn cpu_of(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name, in parentheses, may hold blanks.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Resident memory of a process, in MiB.
+fn resident_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
 fn memory() {

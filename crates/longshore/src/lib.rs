@@ -19,10 +19,15 @@ pub mod cli;
 pub mod config;
 pub mod journal;
 mod nearest;
+mod once;
 pub mod pipeline;
 mod progress;
-mod project;
+pub mod project;
 pub mod propose;
-mod telemetry;
+pub mod scheduler;
+pub mod stop;
+mod systemd;
+pub mod telemetry;
+pub mod worker;
 
 pub(crate) use nearest::nearest;

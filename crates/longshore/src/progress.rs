@@ -1,13 +1,19 @@
-//! What a person at a terminal sees of the work.
+//! How far the work has come: a bar for a person at a terminal, numbers for whoever asks.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A progress bar on a terminal, nothing elsewhere.
-#[derive(Debug)]
+/// The bar of this process.
+static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
+
+/// A progress bar on a terminal, nothing elsewhere; and the bytes that were read.
+#[derive(Debug, Clone)]
 pub struct Progress {
     bar: ProgressBar,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Progress {
@@ -16,15 +22,24 @@ impl Progress {
         let target = if is_wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self { bar: ProgressBar::with_draw_target(Some(0), target).with_style(style) }
+        let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style);
+        if is_wanted {
+            SHOWN.get_or_init(|| bar.clone());
+        }
+        Self { bar, bytes: Arc::default() }
     }
 
-    /// There is so much to do.
-    pub fn start(&self, objects: u64, bytes: u64) {
-        self.bar.set_length(bytes);
-        self.bar.set_position(0);
-        self.bar.set_message(format!("{objects} objects"));
+    /// The same bar, with a count of its own.
+    #[must_use]
+    pub fn for_task(&self) -> Self {
+        Self { bar: self.bar.clone(), bytes: Arc::default() }
+    }
+
+    /// There is so much more to do.
+    pub fn expect(&self, objects: u64, bytes: u64) {
         if objects > 0 {
+            self.bar.set_length(self.bar.length().unwrap_or(0) + bytes);
+            self.bar.set_message(format!("{objects} objects"));
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
     }
@@ -32,15 +47,24 @@ impl Progress {
     /// So many bytes were read.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that were read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// It is done.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
 
-    /// Writes something without tearing the bar.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.bar.suspend(write)
+/// Writes something without tearing the bar that is shown, if there is one.
+pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
+    match SHOWN.get() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
     }
 }

@@ -1,9 +1,9 @@
-//! Opens what a configuration names: bucket, warehouse, journal.
+//! Opens what a configuration names: bucket, warehouse, journal, queue.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use longshore_queue::{Queue, QueueError, SqliteConfig, SqliteQueue, SystemClock};
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 
@@ -12,6 +12,17 @@ use crate::config::{After, BucketConfig, Config, Place, WarehouseConfig};
 use crate::journal::{Journal, JournalError};
 use crate::pipeline::Context;
 use crate::progress::Progress;
+
+/// Everything that a process needs to work.
+#[derive(Debug)]
+pub struct Project {
+    /// What is to be done.
+    pub config: Config,
+    /// What the stages of a pipeline share.
+    pub ctx: Context,
+    /// Tasks and leases, shared with other processes.
+    pub queue: Arc<dyn Queue>,
+}
 
 /// Why a project cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -22,19 +33,16 @@ pub(crate) enum OpenError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The lock beside the journal.
-    #[error("cannot lock the project by `{path}`")]
-    Lock {
+    /// The queue in the journal.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The folder for reports.
+    #[error("cannot create `{path}`")]
+    Folder {
         /// Its path.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// Another process works on the project.
-    #[error("another longshore is loading in this project (it holds `{path}`)")]
-    Held {
-        /// Path of the lock.
-        path: PathBuf,
     },
 }
 
@@ -56,6 +64,12 @@ pub(crate) fn open_warehouse(config: &WarehouseConfig) -> Arc<dyn Warehouse> {
     }))
 }
 
+/// Opens the queue.
+pub(crate) fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, QueueError> {
+    let config = SqliteConfig { path: config.journal.clone(), clock: Arc::new(SystemClock) };
+    Ok(Arc::new(SqliteQueue::open(config)?))
+}
+
 /// Opens everything to look at it: nothing is made that is not there.
 pub(crate) async fn look(config: &Config) -> Result<Context, OpenError> {
     let bucket = open_bucket(&config.bucket).await?;
@@ -63,52 +77,37 @@ pub(crate) async fn look(config: &Config) -> Result<Context, OpenError> {
         papers: Arc::clone(&bucket),
         bucket,
         warehouse: open_warehouse(&config.warehouse),
-        journal: Journal::look(&config.journal)?,
+        journal: Arc::new(Journal::look(&config.journal)?),
         prefixes: config.bucket.prefixes.clone(),
         keep: config.bucket.after == After::Keep,
         progress: Progress::new(false),
     })
 }
 
-/// Opens everything to load.
-pub(crate) async fn open(config: &Config, show_progress: bool) -> Result<Context, OpenError> {
-    let bucket = open_bucket(&config.bucket).await?;
-    let papers: Arc<dyn Bucket> = match config.bucket.after {
-        After::Archive => Arc::clone(&bucket),
-        After::Keep => {
-            let path = config.bucket.reports.clone();
-            std::fs::create_dir_all(&path).map_err(|source| OpenError::Lock { path: path.clone(), source })?;
-            Arc::new(Directory::open(DirectoryConfig { path, id: None, settle: std::time::Duration::ZERO })?)
-        }
-    };
-    Ok(Context {
-        bucket,
-        papers,
-        warehouse: open_warehouse(&config.warehouse),
-        journal: Journal::open(&config.journal)?,
-        prefixes: config.bucket.prefixes.clone(),
-        keep: config.bucket.after == After::Keep,
-        progress: Progress::new(show_progress),
-    })
-}
-
-/// Keeps other processes from loading in the same project, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct ProjectLock {
-    _file: File,
-}
-
-/// Takes the project's lock, a file beside the journal; the kernel lets go of it when we end.
-pub(crate) fn lock(config: &Config) -> Result<ProjectLock, OpenError> {
-    let path = config.journal.with_extension("lock");
-    let failed = |source| OpenError::Lock { path: path.clone(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(ProjectLock { _file: file }),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Held { path }),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+impl Project {
+    /// Opens everything to load.
+    pub(crate) async fn open(config: Config, show_progress: bool) -> Result<Self, OpenError> {
+        // First what is likely to be wrong on this machine, then what lies elsewhere.
+        let journal = Arc::new(Journal::open(&config.journal)?);
+        let queue = open_queue(&config)?;
+        let bucket = open_bucket(&config.bucket).await?;
+        let papers: Arc<dyn Bucket> = match config.bucket.after {
+            After::Archive => Arc::clone(&bucket),
+            After::Keep => {
+                let path = config.bucket.reports.clone();
+                std::fs::create_dir_all(&path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+                Arc::new(Directory::open(DirectoryConfig { path, id: None, settle: std::time::Duration::ZERO })?)
+            }
+        };
+        let ctx = Context {
+            bucket,
+            papers,
+            warehouse: open_warehouse(&config.warehouse),
+            journal,
+            prefixes: config.bucket.prefixes.clone(),
+            keep: config.bucket.after == After::Keep,
+            progress: Progress::new(show_progress),
+        };
+        Ok(Self { config, ctx, queue })
     }
 }

@@ -1,8 +1,9 @@
 //! Where log lines go: standard error, as a person or a machine reads them.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
+use clap::ValueEnum;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -10,19 +11,43 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::progress;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line, with the ids of tasks, loads and objects.
+    Json,
+}
+
 /// Starts logging at this level, for our own crates; others log warnings only.
-pub(crate) fn start(level: Level) {
+pub(crate) fn start(level: Level, format: LogFormat) {
     let directives = format!(
-        "warn,longshore={level},longshore_csv={level},longshore_warehouse={level},aws_config=error,aws_smithy_runtime=error,aws_sdk_s3=error"
+        "warn,longshore={level},longshore_csv={level},longshore_queue={level},longshore_warehouse={level},\
+         aws_config=error,aws_smithy_runtime=error,aws_sdk_s3=error"
     );
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_writer(|| BesideTheBar);
     // A second start (in tests) keeps the first.
-    let started = if std::io::stderr().is_terminal() {
-        builder.event_format(Lines { color: true }).try_init()
-    } else {
-        builder.event_format(Lines { color: false }).try_init()
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => builder.event_format(Lines { color: io::stderr().is_terminal() }).try_init(),
     };
     drop(started);
+}
+
+/// Standard error, without tearing a progress bar.
+struct BesideTheBar;
+
+impl Write for BesideTheBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        progress::beside(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// One line an event: the level where it is worth a word, then the message. Fields are in the

@@ -13,6 +13,7 @@
 
 mod check;
 mod disk;
+mod fresh;
 mod moving;
 mod reading;
 mod walk;

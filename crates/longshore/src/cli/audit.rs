@@ -209,8 +209,9 @@ impl Spool {
         let add = || {
             let transaction = self.connection.unchecked_transaction()?;
             {
-                let mut insert = transaction
-                    .prepare_cached("INSERT INTO entry (identity, key, place, other, size) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO entry (identity, key, place, other, size) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
                 for entry in entries.iter().filter(|entry| entry.kind != EntryKind::Failed) {
                     let other = entry.archive_key.as_ref().map(|key| with_identity(key, entry.identity));
                     let size = entry.size as i64;

@@ -187,7 +187,7 @@ fn step(command: &str, why: &str) {
 
 /// One pass. That something fails is part of the story.
 async fn run(project: &Global) -> Result<()> {
-    Run::ONCE.run(project).await.map(|_| ())
+    Run::once().run(project).await.map(|_| ())
 }
 
 /// Prints what these queries give.

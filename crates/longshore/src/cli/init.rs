@@ -250,7 +250,7 @@ async fn create_missing(global: &Global) -> Result {
     let mut config = global.read()?;
     without_settling(&mut config);
     make_folders(&config)?;
-    let context = project::open(&config, false).await?;
+    let context = project::look(&config).await?;
     let waiting = oldest(&config, &context).await?;
     let (mut applied, mut unknown) = (Vec::new(), Vec::new());
     for (pipeline, object) in config.pipelines.iter().zip(waiting) {

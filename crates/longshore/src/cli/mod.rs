@@ -18,6 +18,7 @@ mod demo;
 mod init;
 mod load;
 mod loads;
+mod operate;
 mod output;
 mod plan;
 mod rejects;
@@ -35,7 +36,8 @@ use tracing::Level;
 
 use crate::config::{Config, ConfigError, FILE_NAME};
 use crate::pipeline::{Context, Error};
-use crate::project::{self, OpenError, ProjectLock};
+use crate::project::{self, OpenError, Project};
+use crate::telemetry::LogFormat;
 
 /// Loads the CSV files that land in a bucket into warehouse tables, once.
 #[derive(Debug, Parser)]
@@ -47,6 +49,9 @@ pub struct Cli {
     /// What to say on standard error: error, warn, info, debug, trace.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "LONGSHORE_LOG_LEVEL")]
     log_level: Level,
+    /// How to say it.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "LONGSHORE_LOG_FORMAT")]
+    log_format: LogFormat,
     /// Print one JSON document on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -64,8 +69,12 @@ enum Command {
     Check,
     /// Print what would be loaded, and touch nothing.
     Plan,
-    /// Load what waits in the bucket.
+    /// Keep tables current: look at the bucket by schedule and load what lands.
     Run(run::Run),
+    /// Only load what is queued, beside others on the same journal.
+    Worker(run::Worker),
+    /// Only look at the bucket by schedule, and queue what lands.
+    Scheduler,
     /// Load these objects.
     Load(load::Load),
     /// Say how things stand.
@@ -76,6 +85,12 @@ enum Command {
     Rejects(rejects::Rejects),
     /// Load objects from quarantine once more, in their original place.
     Retry(retry::Retry),
+    /// Let the loads of a pipeline wait.
+    Pause(operate::PausePipeline),
+    /// Let a paused pipeline go on.
+    Resume(operate::Resume),
+    /// Break tasks off, and leave their objects where they are.
+    Cancel(operate::Cancel),
     /// Compare the archive and the bucket with the ledger.
     Audit,
     /// Print a completion script for a shell.
@@ -145,9 +160,6 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let hint = match &error {
             OpenError::Bucket(error) => error.hint().map(str::to_owned),
-            OpenError::Held { .. } => {
-                Some("wait until it is done; `longshore status` shows the state of things".to_owned())
-            }
             _ => Some("see that this user may write there and that the disk has room".to_owned()),
         };
         Self { error: Box::new(error), hint }
@@ -169,6 +181,12 @@ impl From<ConfigError> for Failure {
 
 impl From<crate::journal::JournalError> for Failure {
     fn from(error: crate::journal::JournalError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<longshore_queue::QueueError> for Failure {
+    fn from(error: longshore_queue::QueueError) -> Self {
         Error::from(error).into()
     }
 }
@@ -213,12 +231,9 @@ impl Global {
     }
 
     /// Opens the project to load in it.
-    async fn open_to_load(&self) -> Result<(Config, Context, ProjectLock)> {
-        let config = self.read()?;
-        let lock = project::lock(&config)?;
+    async fn open_to_load(&self) -> Result<Project> {
         let show_progress = !self.json && std::io::stderr().is_terminal();
-        let context = project::open(&config, show_progress).await?;
-        Ok((config, context, lock))
+        Ok(Project::open(self.read()?, show_progress).await?)
     }
 }
 
@@ -230,7 +245,7 @@ impl Cli {
     pub fn run(self) -> Result {
         // The demo tells its own story, unless somebody asks for more.
         if !(matches!(self.command, Command::Demo(_)) && self.log_level == Level::INFO) {
-            crate::telemetry::start(self.log_level);
+            crate::telemetry::start(self.log_level, self.log_format);
         }
         let global = Global { config: self.config, json: self.json };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -245,6 +260,11 @@ async fn dispatch(command: Command, global: &Global) -> Result {
         Command::Check => check::run(global).await,
         Command::Plan => plan::run(global).await,
         Command::Run(run) => run.run(global).await,
+        Command::Worker(worker) => worker.run(global).await,
+        Command::Scheduler => run::scheduler(global).await,
+        Command::Pause(pause) => pause.run(global).await,
+        Command::Resume(resume) => resume.run(global).await,
+        Command::Cancel(cancel) => cancel.run(global).await,
         Command::Load(load) => load.run(global).await,
         Command::Status => status::run(global).await,
         Command::Loads(loads) => loads.run(global),

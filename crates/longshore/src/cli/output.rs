@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{Failure, Outcome, Result};
-use crate::pipeline::pass::Summary;
+use crate::pipeline::summary::Summary;
 
 /// Prints a line. Where the reader has gone (`| head`), there is nobody left to print for.
 pub(super) fn line(text: std::fmt::Arguments<'_>) {

@@ -7,7 +7,7 @@ use longshore_warehouse::{EntryKind, Known};
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
-use crate::pipeline::pass;
+use crate::pipeline::discover;
 use crate::pipeline::plan::{Rules, Verdict, judge};
 
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ struct Line {
 
 pub(super) async fn run(global: &Global) -> Result {
     let (config, context) = global.open().await?;
-    let found = pass::discover(&config.pipelines, None, &context).await?;
+    let found = discover::discover(&config.pipelines, None, &context).await?;
     let mut printer = Printer { is_json: global.json, lines: Vec::new(), counts: HashMap::new() };
     let mut faults: HashMap<usize, String> = HashMap::new();
     let mut lanes: Vec<usize> = found.spool.lanes()?.into_iter().map(|(lane, _)| lane).collect();

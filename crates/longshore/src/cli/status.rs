@@ -1,12 +1,14 @@
-//! `longshore status`: how things stand, from bucket and journal; the warehouse is left alone.
+//! `longshore status`: how things stand, from bucket, queue and journal; the warehouse is left alone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use longshore_queue::{Pause, PauseKind, Schedule, State as TaskState, Task, Worker};
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
 use crate::bucket::ObjectKey;
-use crate::journal::{LoadRow, ObjectRow, PauseRow, State};
-use crate::pipeline::{Context, pass};
+use crate::journal::{LoadRow, ObjectRow, State};
+use crate::pipeline::{Context, discover};
+use crate::project;
 
 /// Things of a kind that are listed.
 const LISTED: u64 = 10;
@@ -21,14 +23,36 @@ struct Document {
     settling: usize,
     unmatched: u64,
     ambiguous: usize,
-    paused: Vec<PauseRow>,
+    #[serde(flatten)]
+    queue: Queued,
     failed: Vec<ObjectRow>,
     last_loads: Vec<LoadRow>,
 }
 
+/// What the queue says.
+#[derive(Debug, Default, Serialize)]
+struct Queued {
+    /// Processes that are at work.
+    workers: Vec<Worker>,
+    /// Tasks and objects by state.
+    tasks: Vec<Number>,
+    running: Vec<Task>,
+    retryable: Vec<Task>,
+    set_aside: Vec<Task>,
+    paused: Vec<Pause>,
+    schedules: Vec<Schedule>,
+}
+
+#[derive(Debug, Serialize)]
+struct Number {
+    state: TaskState,
+    tasks: u64,
+    objects: u64,
+}
+
 pub(super) async fn run(global: &Global) -> Result {
     let (config, context) = global.open().await?;
-    let found = pass::discover(&config.pipelines, None, &context).await?;
+    let found = discover::discover(&config.pipelines, None, &context).await?;
     let (pending_objects, pending_bytes) = found.spool.size()?;
     let document = Document {
         keeps_objects: context.keep,
@@ -38,7 +62,8 @@ pub(super) async fn run(global: &Global) -> Result {
         settling: found.settling.len(),
         unmatched: found.unmatched.count,
         ambiguous: found.ambiguous.len(),
-        paused: context.journal.pauses()?,
+        // Who only looks makes no journal.
+        queue: if config.journal.exists() { queued(&*project::open_queue(&config)?).await? } else { Queued::default() },
         failed: failed(&context).await?,
         last_loads: context.journal.loads(None, LISTED)?,
     };
@@ -47,8 +72,28 @@ pub(super) async fn run(global: &Global) -> Result {
     } else {
         print(&document);
     }
-    let is_fine = document.paused.is_empty() && document.failed.is_empty() && document.ambiguous == 0;
+    let is_fine = document.queue.paused.is_empty()
+        && document.queue.set_aside.is_empty()
+        && document.failed.is_empty()
+        && document.ambiguous == 0;
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
+}
+
+async fn queued(queue: &dyn longshore_queue::Queue) -> Result<Queued> {
+    let listed = LISTED as usize;
+    let counts = queue.counts().await?.by_state.into_iter();
+    Ok(Queued {
+        workers: queue.workers().await?,
+        tasks: counts
+            .filter(|(state, ..)| *state != TaskState::Completed)
+            .map(|(state, tasks, objects)| Number { state, tasks, objects })
+            .collect(),
+        running: queue.tasks(&[TaskState::Running], listed).await?,
+        retryable: queue.tasks(&[TaskState::Retryable], listed).await?,
+        set_aside: queue.tasks(&[TaskState::Cancelled, TaskState::Discarded], listed).await?,
+        paused: queue.pauses().await?,
+        schedules: queue.schedules().await?,
+    })
 }
 
 /// Objects in quarantine that are still there: one that somebody removed is no worry any more.
@@ -63,21 +108,7 @@ async fn failed(context: &Context) -> Result<Vec<ObjectRow>> {
 }
 
 fn print(document: &Document) {
-    let waiting = match document.oldest_pending_at {
-        None => "nothing waits".to_owned(),
-        Some(at) => {
-            let age = Timestamp::now().duration_since(at);
-            let age = jiff::SignedDuration::from_secs(age.as_secs());
-            let objects = output::counted(document.pending_objects, "object");
-            let bytes = output::bytes(document.pending_bytes);
-            match (document.keeps_objects, document.pending_objects) {
-                (true, _) => format!("the bucket keeps {objects} ({bytes})"),
-                (false, 1) => format!("{objects} ({bytes}) waits, for {age:#}"),
-                (false, _) => format!("{objects} ({bytes}) wait, the oldest for {age:#}"),
-            }
-        }
-    };
-    outln!("{waiting}");
+    outln!("{}", waiting(document));
     for (count, what) in [
         (document.settling as u64, "still being written"),
         (document.unmatched, "of no pipeline"),
@@ -87,12 +118,7 @@ fn print(document: &Document) {
             outln!("{count} {what}");
         }
     }
-    for pause in &document.paused {
-        outln!("\npipeline `{}` waits since {}: {}", pause.pipeline, output::time(pause.since), pause.error);
-        if let Some(cure) = &pause.cure {
-            outln!("hint: {cure}");
-        }
-    }
+    print_queue(&document.queue);
     if !document.failed.is_empty() {
         outln!("\nfailed:");
         for object in &document.failed {
@@ -112,5 +138,85 @@ fn print(document: &Document) {
             };
             outln!("  {}  {}  {}  {what}", output::time(load.finished_at), load.pipeline, load.outcome.as_str());
         }
+    }
+}
+
+fn waiting(document: &Document) -> String {
+    let Some(at) = document.oldest_pending_at else { return "nothing waits".to_owned() };
+    let age = age(at);
+    let objects = output::counted(document.pending_objects, "object");
+    let bytes = output::bytes(document.pending_bytes);
+    match (document.keeps_objects, document.pending_objects) {
+        (true, _) => format!("the bucket keeps {objects} ({bytes})"),
+        (false, 1) => format!("{objects} ({bytes}) waits, for {age:#}"),
+        (false, _) => format!("{objects} ({bytes}) wait, the oldest for {age:#}"),
+    }
+}
+
+/// Time since, in whole seconds.
+fn age(at: Timestamp) -> SignedDuration {
+    SignedDuration::from_secs(Timestamp::now().duration_since(at).as_secs())
+}
+
+fn print_queue(queue: &Queued) {
+    match &queue.workers[..] {
+        [] => outln!("no process is at work: `longshore run` keeps the tables current"),
+        workers => {
+            for worker in workers {
+                outln!("at work: {}, for {:#}", worker.name, age(worker.since));
+            }
+        }
+    }
+    for schedule in &queue.schedules {
+        let due = match schedule.busy_since {
+            Some(since) => format!("looks at the bucket since {:#}", age(since)),
+            None => format!("looks at the bucket next at {}", output::time(schedule.next_at)),
+        };
+        outln!("schedule `{}`: {due}", schedule.name);
+        if let Some(error) = &schedule.error {
+            outln!("  its last look failed: {error}");
+        }
+    }
+    let depth: Vec<String> = queue
+        .tasks
+        .iter()
+        .map(|number| {
+            format!("{} {} ({})", number.tasks, number.state.as_str(), output::counted(number.objects, "object"))
+        })
+        .collect();
+    if !depth.is_empty() {
+        outln!("tasks: {}", depth.join(", "));
+    }
+    for task in &queue.running {
+        let (done, all) = (output::bytes(task.progress.bytes), output::bytes(task.progress.total_bytes));
+        let since = task.started_at.map_or_else(String::new, |at| format!(", for {:#}", age(at)));
+        outln!("\ntask {} runs: {} into `{}`, {done} of {all}{since}", task.id, objects(task), task.table);
+    }
+    for task in &queue.retryable {
+        let error = task.error.as_deref().unwrap_or_default();
+        let at = output::time(task.not_before);
+        outln!("\ntask {} is tried again at {at}: {}: {error}", task.id, objects(task));
+    }
+    for task in &queue.set_aside {
+        outln!("\ntask {} is {}: {}", task.id, task.state.as_str(), objects(task));
+        if task.state == TaskState::Cancelled {
+            outln!("hint: `longshore retry` takes it up again");
+        }
+    }
+    for pause in &queue.paused {
+        let what = if pause.kind == PauseKind::Objects { "could not load all" } else { "waits" };
+        outln!("\npipeline `{}` {what} since {}: {}", pause.pipeline, output::time(pause.since), pause.error);
+        if let Some(cure) = &pause.cure {
+            outln!("hint: {cure}");
+        }
+    }
+}
+
+/// The objects of a task in a few words.
+fn objects(task: &Task) -> String {
+    match &task.objects[..] {
+        [one] => format!("`{}`", one.position.key),
+        [first, rest @ ..] => format!("`{}` and {} more", first.position.key, rest.len()),
+        [] => "nothing".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod pipeline;
 mod reader;
+mod schedule;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ pub use reader::ConfigFault;
 use reader::{Section, Source};
 
 use crate::bucket::{DirectoryConfig, Prefixes, S3Config};
+use crate::scheduler::Schedule;
 
 /// Name of the file where none is given.
 pub const FILE_NAME: &str = "longshore.toml";
@@ -23,6 +25,13 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 pub const MEMORY_LIMIT: u64 = 1 << 30;
 /// Default of `[warehouse] wait`: an analyst's query is over by then, or a person has to know.
 pub const WAIT: Duration = Duration::from_secs(30);
+
+/// Default of `[schedule] every` for a directory, which costs nothing to look at.
+pub const EVERY_DIRECTORY: Duration = Duration::from_secs(30);
+/// The same for S3, where each page of a listing costs money.
+pub const EVERY_S3: Duration = Duration::from_secs(300);
+/// Default of `[worker] shutdown`: less than what service managers wait before they kill.
+pub const SHUTDOWN: Duration = Duration::from_secs(60);
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -35,8 +44,21 @@ pub struct Config {
     pub warehouse: WarehouseConfig,
     /// The journal's file.
     pub journal: PathBuf,
+    /// When the bucket is looked at, where a pipeline says nothing else.
+    pub schedule: Schedule,
+    /// How tasks are worked on.
+    pub worker: WorkerConfig,
     /// Key patterns and their tables, in the order of the file.
     pub pipelines: Vec<Pipeline>,
+}
+
+/// How tasks are worked on.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Tasks at a time.
+    pub concurrency: usize,
+    /// How long running loads may go on after the first signal to end.
+    pub shutdown: Duration,
 }
 
 /// Where files land.
@@ -168,19 +190,20 @@ impl Config {
         let bucket = read_bucket(root.section("bucket"), folder);
         let warehouse = read_warehouse(root.section("warehouse"), folder);
         let journal = read_journal(root.section("journal"), folder);
+        let is_directory = matches!(&bucket, Some(BucketConfig { place: Place::Directory(_), .. }));
+        let default = Schedule::every(if is_directory { EVERY_DIRECTORY } else { EVERY_S3 });
+        let schedule = schedule::read(root.section("schedule")).map(|own| own.unwrap_or(default));
+        let worker = read_worker(root.section("worker"));
         let pipelines = pipeline::read_all(root.sections("pipeline"));
         Some(Self {
             folder: folder.to_owned(),
             bucket: bucket?,
             warehouse: warehouse?,
             journal: journal?,
+            schedule: schedule?,
+            worker: worker?,
             pipelines: pipelines?,
         })
-    }
-
-    /// The pipeline of this name.
-    pub fn pipeline(&self, name: &str) -> Option<&Pipeline> {
-        self.pipelines.iter().find(|pipeline| pipeline.name == name)
     }
 }
 
@@ -356,6 +379,20 @@ fn read_journal(section: Section<'_>, folder: &Path) -> Option<PathBuf> {
     };
     section.finish();
     path
+}
+
+fn read_worker(section: Section<'_>) -> Option<WorkerConfig> {
+    let concurrency = section.count("concurrency").map(|count| count as usize);
+    if concurrency == Some(0) {
+        section.fault_of("concurrency", "must be at least 1", None);
+    }
+    let shutdown = section.duration("shutdown").unwrap_or(SHUTDOWN);
+    section.finish();
+    Some(WorkerConfig { concurrency: concurrency.unwrap_or_else(cores), shutdown })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 
 use super::reader::{Found, Section};
+use crate::pipeline::discover::table_of;
+use crate::scheduler::Schedule;
 
 /// A key pattern, one target table, and the rules between them.
 #[derive(Debug, Clone)]
@@ -43,6 +45,8 @@ pub struct Pipeline {
     pub fill: BTreeMap<String, Fill>,
     /// How small objects share a load.
     pub group: GroupLimits,
+    /// When the bucket is looked at for it, if not with all others.
+    pub schedule: Option<Schedule>,
     /// SHA-256 of the settings, as hexadecimal digits.
     pub rules_hash: String,
 }
@@ -168,19 +172,31 @@ const GROUP_BYTES: u64 = 16 << 20;
 
 /// Reads all pipelines.
 pub(super) fn read_all(sections: Vec<Section<'_>>) -> Option<Vec<Pipeline>> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<(String, String)> = Vec::new();
     let pipelines: Vec<Option<Pipeline>> = sections
         .into_iter()
         .map(|section| {
-            let pipeline = read(section, &mut seen);
-            seen.extend(pipeline.iter().map(|p| p.name.clone()));
+            let pipeline = read(section, &seen);
+            seen.extend(pipeline.iter().map(|p| (p.name.clone(), table_of(p))));
             pipeline
         })
         .collect();
     pipelines.into_iter().collect()
 }
 
-fn read(section: Section<'_>, seen: &mut [String]) -> Option<Pipeline> {
+/// Leases go by the name of a table as it is written: one table has to have one name.
+fn check_spelling(section: &Section<'_>, table: &str, seen: &[(String, String)]) {
+    let is_part = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'));
+    if let Some((name, other)) = seen.iter().find(|(_, other)| is_part(table, other) || is_part(other, table)) {
+        section.fault_of(
+            "table",
+            format!("`{table}` and `{other}` (of pipeline `{name}`) look like one table under two names"),
+            Some("write it the same way in both, with its schema".to_owned()),
+        );
+    }
+}
+
+fn read(section: Section<'_>, seen: &[(String, String)]) -> Option<Pipeline> {
     let name = required(&section, "name", "give the pipeline a name");
     let section = match &name {
         Some(name) => {
@@ -189,13 +205,16 @@ fn read(section: Section<'_>, seen: &mut [String]) -> Option<Pipeline> {
         }
         None => section,
     };
-    if let Some(name) = name.as_ref().filter(|name| seen.contains(name)) {
+    if let Some(name) = name.as_ref().filter(|name| seen.iter().any(|(other, _)| other == *name)) {
         section.fault_of("name", format!("there is another pipeline `{name}`"), Some("names are unique".to_owned()));
     }
     let matcher = read_matcher(&section);
     let table = required(&section, "table", "name the target table").and_then(|text| {
         text.parse::<TableName>().map_err(|error| section.fault_of("table", error.to_string(), None)).ok()
     });
+    if let Some(table) = table.as_ref().map(|table: &TableName| table.to_string().to_lowercase()) {
+        check_spelling(&section, &table, seen);
+    }
     let mode = read_mode(&section);
     let is_append = matches!(mode, Some(Mode::Append));
     let late = section.choice("late", &[("load", OnLate::Load), ("fail", OnLate::Fail)]);
@@ -223,6 +242,7 @@ fn read(section: Section<'_>, seen: &mut [String]) -> Option<Pipeline> {
     let column_rules = read_column_rules(&section, &rules);
     let fill = read_fill(&section, matcher.as_ref());
     let group = read_group(&section);
+    let schedule = super::schedule::read(section.section("schedule"));
     let rules_hash = hash(&section);
     section.finish();
     Some(Pipeline {
@@ -238,6 +258,7 @@ fn read(section: Section<'_>, seen: &mut [String]) -> Option<Pipeline> {
         csv: csv?,
         rules,
         column_rules,
+        schedule: schedule?,
         fill,
         group,
         rules_hash,

@@ -292,11 +292,22 @@ impl<'a> Section<'a> {
             if !asked.contains(&text) {
                 let line = self.source.line(name.span().start);
                 let cure = did_you_mean(text, asked.iter().copied())
-                    .or_else(|| Some(format!("known here: {}", asked.join(", "))));
+                    .or_else(|| Some(format!("known here: {}", known(&asked))));
                 self.source.fault(Some(line), &self.setting(text), "unknown setting".to_owned(), cure);
             }
         }
     }
+}
+
+/// The settings that were asked for, each once.
+fn known(asked: &[&str]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    asked.iter().for_each(|name| {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    });
+    names.join(", ")
 }
 
 fn did_you_mean<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<String> {

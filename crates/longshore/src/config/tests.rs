@@ -142,3 +142,50 @@ fn rejects_are_too_many_only_above_the_limit() {
     assert!(!MaxRejects::PerMillion(5_700).is_exceeded(57, 10_000), "0.57% is 57 of 10,000");
     assert!(!MaxRejects::Count(1).is_exceeded(1, 1) && MaxRejects::Count(0).is_exceeded(1, 1_000));
 }
+
+#[test]
+fn schedules_of_project_and_pipeline() {
+    let rules = |text: &str| {
+        let config = parse(text).unwrap();
+        let rules = crate::scheduler::schedules(&config);
+        rules.into_iter().map(|(name, (schedule, _))| format!("{name}: {}", schedule.rule())).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(SMALL), ["project: every 30s"]);
+    assert_eq!(rules(&SMALL.replace("./bucket", "s3://acme")), ["project: every 5m"]);
+    let own = format!("{SMALL}schedule = {{ cron = \"15 5 * * *\", timezone = \"America/New_York\" }}\n");
+    assert_eq!(rules(&own), ["pipeline orders: cron \"15 5 * * *\" in America/New_York"]);
+    assert_eq!(
+        rules(&format!("[schedule]\nevery = \"30m\"\njitter = \"1m\"\n{SMALL}")),
+        ["project: every 30m with up to 1m of jitter"]
+    );
+}
+
+#[test]
+fn schedules_and_workers_that_make_no_sense_are_refused() {
+    for (bad, part) in [
+        ("[schedule]\nevery = \"1h\"\ncron = \"* * * * *\"", "`every` is set too"),
+        ("[schedule]\nevery = \"1ms\"", "must be at least 100 ms"),
+        ("[schedule]\ncron = \"61 * * * *\"", "`61` is no minute"),
+        ("[schedule]\ncron = \"0 3 30 2 *\"", "line 2: `schedule.cron`"),
+        ("[schedule]\ncron = \"@daily\"\ntimezone = \"Mars/Base\"", "Mars/Base"),
+        ("[schedule]\nevery = \"1h\"\ntimezone = \"UTC\"", "only with `cron`"),
+        ("[schedule]\njitter = \"1s\"", "only with `every` or `cron`"),
+        ("[schedule]\nevery = \"1s\"\njitter = \"2s\"", "longer than `every`"),
+        ("[schedule]\nevry = \"1s\"", "did you mean `every`?"),
+        ("[worker]\nconcurrency = 0", "must be at least 1"),
+        ("[worker]\nshutdown = 3", "expected a span of time"),
+    ] {
+        let error = parse(&format!("{bad}\n{SMALL}")).unwrap_err();
+        assert!(error.contains(part), "{bad}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn one_table_has_one_name() {
+    let second = "[[pipeline]]\nname = \"more\"\nmatch = \"more-*.csv\"\ntable = \"main.Orders\"\nmode = \"append\"\n";
+    let error = parse(&format!("{SMALL}\n{second}")).unwrap_err();
+    assert!(error.contains("look like one table under two names"), "{error}");
+    parse(&format!("{SMALL}\n{second}").replace("\"orders\"\nmode", "\"MAIN.orders\"\nmode")).unwrap();
+    parse(&format!("{SMALL}\n{}", second.replace("main.Orders", "reorders"))).unwrap();
+}

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use longshore_csv::Reject;
 use longshore_warehouse::{Entry, EntryKind, Generation, ObjectId};
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::{Journal, JournalError};
@@ -127,6 +127,15 @@ impl Totals {
         self.rows_rejected += entry.rows_rejected;
         self.rows_duplicate += entry.rows_duplicate;
         self.rows_superseded += entry.rows_superseded;
+    }
+
+    /// Adds the rows of others.
+    pub fn merge(&mut self, other: Self) {
+        self.rows_read += other.rows_read;
+        self.rows_loaded += other.rows_loaded;
+        self.rows_rejected += other.rows_rejected;
+        self.rows_duplicate += other.rows_duplicate;
+        self.rows_superseded += other.rows_superseded;
     }
 }
 
@@ -269,7 +278,7 @@ impl Journal {
     /// The file cannot be written.
     pub fn record_objects(&self, objects: &[ObjectRow]) -> Result<(), JournalError> {
         self.with(|connection| {
-            let transaction = connection.transaction()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut insert = transaction.prepare_cached(
                     "INSERT OR REPLACE INTO object VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
@@ -318,7 +327,7 @@ impl Journal {
     /// The file cannot be written.
     pub fn record_archived(&self, moved: &[(ObjectId, Generation, String)], at: Timestamp) -> Result<(), JournalError> {
         self.with(|connection| {
-            let transaction = connection.transaction()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut update = transaction.prepare_cached(
                     "UPDATE object SET state = 'archived', lies_at = ?3, updated_at = ?4
@@ -344,7 +353,7 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let identity = identity.to_string();
         self.with(|connection| {
-            let transaction = connection.transaction()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction
                 .execute("DELETE FROM reject WHERE identity = ?1 AND generation = ?2", params![identity, generation])?;
             {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use longshore_warehouse::{Entry, Fault, ObjectId, ObjectSpec};
@@ -66,11 +67,13 @@ pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -
     if ctx.keep {
         return Ok(Vec::new());
     }
-    let moves = landed.iter().zip(entries).filter(|(landed, _)| landed.place != Place::Processed).map(
-        |(landed, entry)| async move {
-            (landed, entry, archive_one(landed, entry, ctx).await)
-        },
-    );
+    // Boxed and collected: the compiler cannot see of a lazy chain of futures that it may change threads.
+    let mut moves: Vec<BoxFuture<'_, _>> = Vec::with_capacity(landed.len());
+    for (landed, entry) in landed.iter().zip(entries) {
+        if landed.place != Place::Processed {
+            moves.push(async move { (landed, entry, archive_one(landed, entry, ctx).await) }.boxed());
+        }
+    }
     let mut moving = futures::stream::iter(moves).buffer_unordered(AT_ONCE);
     let (mut archived, mut stuck) = (Vec::new(), Vec::new());
     while let Some((landed, entry, moved)) = moving.next().await {
@@ -93,12 +96,17 @@ pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -
     }
 }
 
-async fn archive_one(landed: &Landed, entry: &Entry, ctx: &Context) -> Result<Moved, Error> {
-    let to = match &entry.archive_key {
+/// The key that an entry gives its object in the archive.
+pub fn place_of(entry: &Entry, ctx: &Context) -> String {
+    match &entry.archive_key {
         Some(key) => key.clone(),
         // The entry was written while objects stayed where they are.
         None => dated(&ctx.prefixes.processed, &ctx.prefixes, &entry.key, entry.loaded_at, entry.identity),
-    };
+    }
+}
+
+async fn archive_one(landed: &Landed, entry: &Entry, ctx: &Context) -> Result<Moved, Error> {
+    let to = place_of(entry, ctx);
     let otherwise = ObjectKey::new(with_identity(&to, entry.identity));
     let moved = ctx
         .bucket

@@ -3,6 +3,7 @@
 //! A million pending keys must not fill the memory: pages go into a temporary SQLite file as they
 //! come, and are read back in order, a stretch at a time.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use futures::TryStreamExt;
@@ -10,8 +11,8 @@ use jiff::Timestamp;
 use longshore_warehouse::Position;
 use rusqlite::{Connection, params};
 
-use super::{Error, Landed};
-use crate::bucket::{Bucket, LeftOut, Object, ObjectKey};
+use super::{Context, Error, Landed};
+use crate::bucket::{LeftOut, Object, ObjectKey};
 use crate::config::Pipeline;
 
 /// What a listing found.
@@ -50,44 +51,88 @@ impl Counted {
     }
 }
 
-/// Lists everything under `pending` and matches it with the pipelines. `lanes` gives the lane of
-/// each pipeline (pipelines of one table share one); `only` limits it to these keys.
+/// Lists everything under `pending` and matches it with the pipelines; `only` limits it to these
+/// keys.
 ///
 /// # Errors
 /// The bucket cannot be listed, or there is no room for the spool.
-pub async fn discover(
-    bucket: &dyn Bucket,
-    pending: &str,
-    pipelines: &[Pipeline],
-    lanes: &[usize],
-    only: Option<&[ObjectKey]>,
-) -> Result<Discovered, Error> {
-    let mut found = Discovered {
-        spool: Spool::open()?,
-        unmatched: Counted::default(),
-        ambiguous: Vec::new(),
-        left_out: Vec::new(),
-        settling: Vec::new(),
-    };
-    let mut pages = bucket.list(pending);
+pub async fn discover(pipelines: &[Pipeline], only: Option<&[ObjectKey]>, ctx: &Context) -> Result<Discovered, Error> {
+    let mut found = Discovered::empty()?;
+    let mut pages = ctx.bucket.list(&ctx.prefixes.pending);
     while let Some(page) = pages.try_next().await? {
         let wanted = |key: &ObjectKey| only.is_none_or(|only| only.contains(key));
-        let mut matched = Vec::new();
-        for object in page.objects.into_iter().filter(|object| wanted(&object.key)) {
-            match matching(pipelines, object.key.as_str().strip_prefix(pending).unwrap_or_default())[..] {
-                [] => found.unmatched.add(object.key.as_str()),
-                [pipeline] => matched.push((lanes[pipeline], pipeline, object)),
-                ref several => {
-                    let names = several.iter().map(|at| pipelines[*at].name.clone()).collect();
-                    found.ambiguous.push((object.key, names));
-                }
-            }
-        }
-        found.spool.add(bucket.id(), &matched)?;
+        let objects = page.objects.into_iter().filter(|object| wanted(&object.key));
+        found.sort(objects, pipelines, ctx)?;
         found.left_out.extend(page.left_out);
         found.settling.extend(page.settling.into_iter().filter(|(key, _)| wanted(key)));
     }
     Ok(found)
+}
+
+/// Looks up objects that just arrived, and matches them with the pipelines. They do not settle: it
+/// is known that they are whole.
+///
+/// # Errors
+/// As [`discover`].
+pub async fn arrived(pipelines: &[Pipeline], keys: &[ObjectKey], ctx: &Context) -> Result<Discovered, Error> {
+    let mut found = Discovered::empty()?;
+    let mut objects = Vec::with_capacity(keys.len());
+    for key in keys {
+        objects.extend(ctx.bucket.head(key).await?);
+    }
+    found.sort(objects.into_iter(), pipelines, ctx)?;
+    Ok(found)
+}
+
+impl Discovered {
+    fn empty() -> Result<Self, Error> {
+        Ok(Self {
+            spool: Spool::open()?,
+            unmatched: Counted::default(),
+            ambiguous: Vec::new(),
+            left_out: Vec::new(),
+            settling: Vec::new(),
+        })
+    }
+
+    fn sort(
+        &mut self,
+        objects: impl Iterator<Item = Object>,
+        pipelines: &[Pipeline],
+        ctx: &Context,
+    ) -> Result<(), Error> {
+        let lanes = lanes(pipelines);
+        let mut matched = Vec::new();
+        for object in objects {
+            let relative = object.key.as_str().strip_prefix(ctx.prefixes.pending.as_str()).unwrap_or_default();
+            match matching(pipelines, relative)[..] {
+                [] => self.unmatched.add(object.key.as_str()),
+                [pipeline] => matched.push((lanes[pipeline], pipeline, object)),
+                ref several => {
+                    let names = several.iter().map(|at| pipelines[*at].name.clone()).collect();
+                    self.ambiguous.push((object.key, names));
+                }
+            }
+        }
+        self.spool.add(ctx.bucket.id(), &matched)
+    }
+}
+
+/// The name by which tasks and leases know the table of a pipeline.
+pub fn table_of(pipeline: &Pipeline) -> String {
+    pipeline.table.to_string().to_lowercase()
+}
+
+/// The lane of each pipeline: those of one table share one.
+pub fn lanes(pipelines: &[Pipeline]) -> Vec<usize> {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    pipelines
+        .iter()
+        .map(|pipeline| {
+            let next = names.len();
+            *names.entry(table_of(pipeline)).or_insert(next)
+        })
+        .collect()
 }
 
 /// The pipelines that take a key, given without `pending`.
@@ -108,7 +153,7 @@ impl Spool {
         connection.execute_batch(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;
              CREATE TABLE object (lane INTEGER, modified_us INTEGER, key TEXT, pipeline INTEGER, etag TEXT, size INTEGER,
-               identity TEXT, PRIMARY KEY (lane, modified_us, key)) WITHOUT ROWID, STRICT;",
+               identity TEXT, payload TEXT, PRIMARY KEY (lane, modified_us, key)) WITHOUT ROWID, STRICT;",
         )?;
         Ok(Self { connection: Mutex::new(connection) })
     }
@@ -118,7 +163,7 @@ impl Spool {
         let transaction = connection.transaction()?;
         {
             let mut insert =
-                transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+                transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL)")?;
             for (lane, pipeline, object) in objects {
                 insert.execute(params![
                     *lane as i64,
@@ -135,6 +180,44 @@ impl Spool {
         Ok(())
     }
 
+    /// Adds an object that is between two places.
+    ///
+    /// # Errors
+    /// The spool cannot be written.
+    pub fn add_landed(&self, lane: usize, pipeline: usize, landed: &Landed) -> Result<(), Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = landed.to_task();
+        connection.execute(
+            "INSERT OR IGNORE INTO object VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                lane as i64,
+                landed.object.modified_at.as_microsecond(),
+                landed.key(),
+                pipeline as i64,
+                landed.object.etag,
+                landed.object.size as i64,
+                task.identity,
+                task.payload,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Whether it holds this very object.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn holds(&self, landed: &Landed) -> Result<bool, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut select = connection
+            .prepare_cached("SELECT count(*) FROM object WHERE modified_us = ?1 AND key = ?2 AND identity = ?3")?;
+        let count: i64 = select.query_row(
+            params![landed.object.modified_at.as_microsecond(), landed.key(), landed.identity.to_string()],
+            |row| row.get(0),
+        )?;
+        Ok(count > 0)
+    }
+
     /// The next objects of a lane after a position, in order, each with its pipeline.
     ///
     /// # Errors
@@ -142,7 +225,7 @@ impl Spool {
     pub fn next(&self, lane: usize, after: Option<&Position>, limit: usize) -> Result<Vec<(usize, Landed)>, Error> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = connection.prepare_cached(
-            "SELECT pipeline, modified_us, key, etag, size, identity FROM object
+            "SELECT pipeline, modified_us, key, etag, size, identity, payload FROM object
              WHERE lane = ?1 AND (modified_us, key) > (?2, ?3) ORDER BY modified_us, key LIMIT ?4",
         )?;
         let (modified_us, key) =
@@ -154,13 +237,13 @@ impl Spool {
                 etag: row.get(3)?,
                 size: row.get::<_, i64>(4)? as u64,
             };
-            let identity: String = row.get(5)?;
-            Ok((row.get::<_, i64>(0)? as usize, object, identity))
+            Ok((row.get::<_, i64>(0)? as usize, object, row.get::<_, String>(5)?, row.get::<_, Option<String>>(6)?))
         })?;
         rows.map(|row| {
-            let (pipeline, object, identity) = row?;
+            let (pipeline, object, identity, payload) = row?;
             let identity = identity.parse().expect("the spool holds identities as they print");
-            Ok((pipeline, Landed::pending(object, identity)))
+            let landed = payload.and_then(|payload| Landed::from_payload(identity, &payload));
+            Ok((pipeline, landed.unwrap_or_else(|| Landed::pending(object, identity))))
         })
         .collect()
     }
@@ -175,16 +258,6 @@ impl Spool {
             connection.prepare_cached("SELECT DISTINCT lane, pipeline FROM object ORDER BY lane, pipeline")?;
         let rows = select.query_map([], |row| Ok((row.get::<_, i64>(0)? as usize, row.get::<_, i64>(1)? as usize)))?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Puts the objects of one lane into another.
-    ///
-    /// # Errors
-    /// The spool cannot be written.
-    pub fn merge(&self, from: usize, into: usize) -> Result<(), Error> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.execute("UPDATE object SET lane = ?2 WHERE lane = ?1", params![from as i64, into as i64])?;
-        Ok(())
     }
 
     /// Last-modified of the oldest object.

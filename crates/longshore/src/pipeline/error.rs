@@ -3,7 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use longshore_warehouse::{Fault, WarehouseError};
+use longshore_queue::QueueError;
+use longshore_warehouse::{Fault, Kind, WarehouseError};
 
 use crate::bucket::BucketError;
 use crate::journal::JournalError;
@@ -14,6 +15,8 @@ pub struct Error {
     /// Class of the fault: retried, or the pipeline pauses. Faults of an object are no errors of a
     /// stage but refusals.
     pub fault: Fault,
+    /// Whether somebody else has what is needed, and will be done with it soon.
+    pub is_busy: bool,
     message: String,
     cure: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -22,7 +25,7 @@ pub struct Error {
 impl Error {
     /// A fault of the surroundings.
     pub fn environment(message: impl Into<String>) -> Self {
-        Self { fault: Fault::Environment, message: message.into(), cure: None, source: None }
+        Self { fault: Fault::Environment, is_busy: false, message: message.into(), cure: None, source: None }
     }
 
     /// Says what it kept from being done.
@@ -84,6 +87,7 @@ impl From<BucketError> for Error {
     fn from(error: BucketError) -> Self {
         Self {
             fault: error.kind().advice().fault,
+            is_busy: false,
             message: error.to_string(),
             cure: error.hint().map(str::to_owned),
             source: Some(Box::new(error)),
@@ -95,6 +99,7 @@ impl From<WarehouseError> for Error {
     fn from(error: WarehouseError) -> Self {
         Self {
             fault: error.kind().advice().fault,
+            is_busy: *error.kind() == Kind::Busy,
             message: error.to_string(),
             cure: error.hint().map(str::to_owned),
             source: Some(Box::new(error)),
@@ -106,6 +111,19 @@ impl From<JournalError> for Error {
     fn from(error: JournalError) -> Self {
         Self {
             fault: Fault::Environment,
+            is_busy: false,
+            message: error.to_string(),
+            cure: Some("see that the file can be written and that its disk has room".to_owned()),
+            source: Some(Box::new(error)),
+        }
+    }
+}
+
+impl From<QueueError> for Error {
+    fn from(error: QueueError) -> Self {
+        Self {
+            fault: Fault::Environment,
+            is_busy: false,
             message: error.to_string(),
             cure: Some("see that the file can be written and that its disk has room".to_owned()),
             source: Some(Box::new(error)),
@@ -117,6 +135,7 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self {
             fault: Fault::Environment,
+            is_busy: false,
             message: format!("cannot keep the listing in a temporary file: {error}"),
             cure: Some("make room in the folder for temporary files (`TMPDIR`)".to_owned()),
             source: None,
@@ -128,6 +147,7 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Self {
             fault: Fault::Environment,
+            is_busy: false,
             message: format!("cannot write a temporary file: {error}"),
             cure: Some("make room in the folder for temporary files (`TMPDIR`)".to_owned()),
             source: None,

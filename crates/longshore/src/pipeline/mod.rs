@@ -8,19 +8,22 @@ pub mod discover;
 mod error;
 pub mod fill;
 pub mod load;
-pub mod pass;
+mod payload;
 pub mod plan;
 pub mod quarantine;
 mod read;
 pub mod record;
 pub mod rejects;
 pub mod retry;
+pub mod summary;
 pub mod target;
+pub mod work;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use longshore_warehouse::{Entry, FIRST_GENERATION, Generation, ObjectId, Position, Warehouse};
+use serde::{Deserialize, Serialize};
 
 pub use error::Error;
 use load::Refusal;
@@ -32,8 +35,8 @@ use crate::config::Pipeline;
 use crate::journal::Journal;
 use crate::progress::Progress;
 
-/// What all stages share.
-#[derive(Debug)]
+/// What all stages share. Clones share it too.
+#[derive(Debug, Clone)]
 pub struct Context {
     /// Where files land.
     pub bucket: Arc<dyn Bucket>,
@@ -42,7 +45,7 @@ pub struct Context {
     /// The database with the target tables and the ledger.
     pub warehouse: Arc<dyn Warehouse>,
     /// The history.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// First parts of keys.
     pub prefixes: Prefixes,
     /// Whether objects stay where they are (`after = "keep"`).
@@ -86,7 +89,8 @@ impl Landed {
 }
 
 /// Where an object lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Where it landed.
     Pending,
@@ -128,7 +132,7 @@ pub struct Done {
 /// A transient fault or one of the surroundings: the objects stay where they are.
 pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Error> {
     let started_at = Timestamp::now();
-    let known = pass::look_up(&plan.objects, job, ctx).await?;
+    let known = work::look_up(&plan.objects, job, ctx).await?;
     // What was planned is only a hint.
     if !plan::still_holds(&plan, &known, plan::Rules { pipeline: job.pipeline, keep: ctx.keep }) {
         return Ok(Done { again: plan.objects, ..Done::default() });
@@ -140,13 +144,8 @@ pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Er
             "`{key}` changed or vanished while it was read: the next pass sees what is there"
         );
     }
-    let mut done = Done {
-        gone: loaded.gone,
-        stuck: loaded.stuck,
-        alone: loaded.alone,
-        again: loaded.again,
-        ..Done::default()
-    };
+    let mut done =
+        Done { gone: loaded.gone, stuck: loaded.stuck, alone: loaded.alone, again: loaded.again, ..Done::default() };
     if let Some(committed) = loaded.committed {
         record::record(&committed, job, started_at, ctx)?;
         done.stuck.extend(archive::archive(&committed.landed, &committed.receipt.entries, ctx).await?);

@@ -92,7 +92,13 @@ fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDura
         if rounded > 0 {
             line = format!("{line}, digits after the point lost: {rounded}");
         }
-        tracing::info!(load.id = %committed.receipt.load_id, load.rows = rows.rows_loaded, "{line} ({seconds:.2} s)");
+        let key = if let [entry] = loaded[..] { Some(entry.key.as_str()) } else { None };
+        let id = committed.receipt.load_id;
+        tracing::info!(load.id = %id, load.rows = rows.rows_loaded, object.key = key, "{line} ({seconds:.2} s)");
+        for entry in loaded.iter().filter(|_| key.is_none()) {
+            let rows = entry.rows_loaded;
+            tracing::debug!(load.id = %id, load.rows = rows, object.key = entry.key, "loaded `{}` among them", entry.key);
+        }
     }
     for ((entry, finished), report) in entries.iter().zip(&committed.finished).zip(&committed.reports) {
         match entry.kind {

@@ -6,51 +6,41 @@ use futures::TryStreamExt;
 use longshore_warehouse::{Candidate, Cursor, Entry, EntryKind, FIRST_GENERATION};
 
 use super::discover::matching;
-use super::pass::{Lanes, Next, Summary, settle_claims};
-use super::quarantine::{self, REPORT_SUFFIX};
-use super::target::Target;
-use super::{Context, Error, Job, Landed, Place};
+use super::quarantine::{self, REPORT_SUFFIX, Report};
+use super::{Context, Error, Landed, Place};
 use crate::bucket::{Object, ObjectKey};
 use crate::config::Pipeline;
+use crate::journal::State;
 
-/// Loads quarantined objects once more, with their original identity and place in the order: all
-/// of them, or those of these keys (as they landed, or as they lie in `failed`).
+/// Quarantined objects, each with its pipeline, with their original identity and place in the order:
+/// all of them, or those of these keys (as they landed, or as they lie in `failed`). Keys that name
+/// nothing there are returned too.
 ///
 /// # Errors
-/// The bucket cannot be listed, or a key names nothing in quarantine.
-pub async fn retry(pipelines: &[Pipeline], keys: Option<&[String]>, ctx: &Context) -> Result<Summary, Error> {
-    settle_claims(pipelines, ctx).await?;
-    let Quarantine { found, done } =
-        if ctx.keep { kept(pipelines, ctx).await? } else { quarantined(pipelines, ctx).await? };
-    let is_wanted = |landed: &Landed| {
-        keys.is_none_or(|keys| keys.iter().any(|key| key == landed.key() || key == landed.at.key.as_str()))
-    };
-    let wanted: Vec<(usize, Landed)> = found.into_iter().filter(|(_, landed)| is_wanted(landed)).collect();
-    for key in keys.unwrap_or_default() {
-        let is_found = wanted.iter().any(|(_, landed)| key == landed.key() || key == landed.at.key.as_str());
-        if !is_found && !done.contains(key) {
-            return Err(Error::environment(format!("`{key}` is not in quarantine"))
-                .cure("`longshore rejects` names the objects that are"));
-        }
-    }
-    load_all(pipelines, wanted, ctx).await
+/// The bucket cannot be listed.
+pub async fn quarantined<'k>(
+    pipelines: &[Pipeline],
+    keys: Option<&'k [String]>,
+    ctx: &Context,
+) -> Result<(Vec<(usize, Landed)>, Vec<&'k str>), Error> {
+    let found = if ctx.keep { kept(pipelines, ctx).await? } else { failed(pipelines, ctx).await? };
+    let is_of = |landed: &Landed, key: &str| key == landed.key() || key == landed.at.key.as_str();
+    let unknown = keys.unwrap_or_default().iter().map(String::as_str);
+    let unknown = unknown.filter(|key| !found.iter().any(|(_, landed)| is_of(landed, key))).collect();
+    let is_wanted = |landed: &Landed| keys.is_none_or(|keys| keys.iter().any(|key| is_of(landed, key)));
+    Ok((found.into_iter().filter(|(_, landed)| is_wanted(landed)).collect(), unknown))
 }
 
-/// What lies in quarantine.
-#[derive(Default)]
-struct Quarantine {
-    /// Objects that failed, each with its pipeline.
-    found: Vec<(usize, Landed)>,
-    /// Keys of objects that an earlier retry has brought in: only their reports were left.
-    done: Vec<String>,
-}
-
-/// Loads archived objects anew, each as the next generation, whatever `repeat` and `late` say.
+/// Archived objects, each with its pipeline, as their next generation: to be loaded anew whatever
+/// `repeat` and `late` say.
 ///
 /// # Errors
 /// A key names nothing that was loaded.
-pub async fn again(pipelines: &[Pipeline], keys: &[ObjectKey], ctx: &Context) -> Result<Summary, Error> {
-    settle_claims(pipelines, ctx).await?;
+pub async fn archived(
+    pipelines: &[Pipeline],
+    keys: &[ObjectKey],
+    ctx: &Context,
+) -> Result<Vec<(usize, Landed)>, Error> {
     let mut found = Vec::new();
     for key in keys {
         let Some(object) = ctx.bucket.head(key).await? else {
@@ -88,113 +78,74 @@ pub async fn again(pipelines: &[Pipeline], keys: &[ObjectKey], ctx: &Context) ->
             },
         ));
     }
-    load_all(pipelines, found, ctx).await
+    Ok(found)
 }
 
-async fn load_all(pipelines: &[Pipeline], mut objects: Vec<(usize, Landed)>, ctx: &Context) -> Result<Summary, Error> {
-    objects.sort_by_key(|(_, landed)| landed.position());
-    let lanes = Lanes::new(pipelines, ctx);
-    let mut summary = Summary::default();
-    let bytes = objects.iter().map(|(_, landed)| landed.at.size).sum();
-    ctx.progress.start(objects.len() as u64, bytes);
-    let mut waiting = HashSet::new();
-    for (at, landed) in objects {
-        // What is held back holds back what comes after it.
-        if waiting.contains(&at) {
-            continue;
-        }
-        let pipeline = &pipelines[at];
-        let described = ctx.warehouse.describe(&pipeline.table).await;
-        let next = match described.map_err(Error::from).and_then(|table| Target::fit(pipeline, table)) {
-            Ok(target) => {
-                let job = Job { pipeline, target: &target };
-                lanes.objects(job, vec![landed], &mut summary).await?
-            }
-            Err(error) => {
-                lanes.wait(pipeline, None, error, &mut summary)?;
-                Next::Wait
-            }
-        };
-        if next == Next::Wait {
-            waiting.insert(at);
-        }
-    }
-    ctx.progress.finish();
-    Ok(summary)
-}
-
-/// Objects in `failed`, by their reports.
-async fn quarantined(pipelines: &[Pipeline], ctx: &Context) -> Result<Quarantine, Error> {
-    let mut quarantine = Quarantine::default();
-    let (mut objects, mut reports) = (HashSet::new(), Vec::new());
+/// Objects in `failed`, by their reports. A report whose object is not there any more may be what a
+/// retry left behind that was cut off after COMMIT: it counts as well, unless the journal knows that
+/// the object failed, and so was removed by somebody.
+async fn failed(pipelines: &[Pipeline], ctx: &Context) -> Result<Vec<(usize, Landed)>, Error> {
+    let (mut found, mut objects, mut reports) = (Vec::new(), HashSet::new(), Vec::new());
     let mut pages = ctx.bucket.list(&ctx.prefixes.failed);
     while let Some(page) = pages.try_next().await? {
         for object in page.objects {
-            if let Some(key) = object.key.as_str().strip_suffix(REPORT_SUFFIX) {
-                reports.push(key.to_owned());
-                continue;
+            match object.key.as_str().strip_suffix(REPORT_SUFFIX) {
+                Some(key) => reports.push(key.to_owned()),
+                None => {
+                    objects.insert(object.key.as_str().to_owned());
+                    found.extend(by_report(&object, pipelines, ctx).await?);
+                }
             }
-            objects.insert(object.key.as_str().to_owned());
-            let report = quarantine::read_report(&format!("{}{REPORT_SUFFIX}", object.key), ctx).await?;
-            let Some(report) = report else {
-                tracing::warn!(
-                    "`{}` has no report: to load it, move it back to `{}`",
-                    object.key,
-                    ctx.prefixes.pending
-                );
-                continue;
-            };
-            let (Some(at), Ok(identity)) =
-                (pipelines.iter().position(|pipeline| pipeline.name == report.pipeline), report.identity.parse())
-            else {
-                tracing::warn!("`{}` failed in pipeline `{}`, which is no more", object.key, report.pipeline);
-                continue;
-            };
-            quarantine.found.push((
-                at,
-                Landed {
-                    object: report.object(),
-                    at: object,
-                    identity,
-                    generation: report.generation,
-                    place: Place::Failed,
-                    again: false,
-                },
-            ));
         }
     }
     for key in reports.into_iter().filter(|key| !objects.contains(key)) {
-        if let Some(landed_as) = remove_leftover(&key, pipelines, ctx).await? {
-            quarantine.done.extend([key, landed_as]);
+        let Some(report) = quarantine::read_report(&format!("{key}{REPORT_SUFFIX}"), ctx).await? else { continue };
+        let at = Object { key: ObjectKey::new(key), ..report.object() };
+        let Some((pipeline, landed)) = of_report(&report, at, pipelines) else { continue };
+        let known = ctx.journal.object(landed.identity, landed.generation)?;
+        if known.is_none_or(|known| known.state != State::Failed) {
+            found.push((pipeline, landed));
         }
     }
-    Ok(quarantine)
+    Ok(found)
 }
 
-/// Removes the report of an object that a retry has brought in, if a crash left it behind. Returns
-/// the key that the object had when it landed.
-async fn remove_leftover(key: &str, pipelines: &[Pipeline], ctx: &Context) -> Result<Option<String>, Error> {
-    let Some(report) = quarantine::read_report(&format!("{key}{REPORT_SUFFIX}"), ctx).await? else {
+/// An object that lies in quarantine, with its pipeline, by its report; `None` where that does not
+/// lead anywhere, which is said.
+///
+/// # Errors
+/// The report cannot be read.
+pub async fn by_report(
+    object: &Object,
+    pipelines: &[Pipeline],
+    ctx: &Context,
+) -> Result<Option<(usize, Landed)>, Error> {
+    let Some(report) = quarantine::read_report(&format!("{}{REPORT_SUFFIX}", object.key), ctx).await? else {
+        tracing::warn!("`{}` has no report: to load it, move it back to `{}`", object.key, ctx.prefixes.pending);
         return Ok(None);
     };
-    let pipeline = pipelines.iter().find(|pipeline| pipeline.name == report.pipeline);
-    let (Some(pipeline), Ok(identity)) = (pipeline, report.identity.parse()) else {
-        return Ok(None);
-    };
-    let candidate = Candidate { identity, pipeline: report.pipeline, key: report.key.clone() };
-    let known = ctx.warehouse.lookup(&pipeline.table, &[candidate]).await?;
-    let is_in = |entry: &Entry| {
-        entry.identity == identity && entry.generation == report.generation && entry.kind != EntryKind::Failed
-    };
-    if !known.entries.iter().any(is_in) {
-        return Ok(None);
+    let found = of_report(&report, object.clone(), pipelines);
+    if found.is_none() {
+        tracing::warn!("`{}` failed in pipeline `{}`, which is no more", object.key, report.pipeline);
     }
-    quarantine::remove_report(&ObjectKey::new(key), ctx).await?;
-    Ok(Some(report.key))
+    Ok(found)
+}
+
+fn of_report(report: &Report, at: Object, pipelines: &[Pipeline]) -> Option<(usize, Landed)> {
+    let pipeline = pipelines.iter().position(|pipeline| pipeline.name == report.pipeline)?;
+    let landed = Landed {
+        object: report.object(),
+        at,
+        identity: report.identity.parse().ok()?,
+        generation: report.generation,
+        place: Place::Failed,
+        again: false,
+    };
+    Some((pipeline, landed))
 }
 
 /// Objects that failed and stayed where they are, by the ledger.
-async fn kept(pipelines: &[Pipeline], ctx: &Context) -> Result<Quarantine, Error> {
+async fn kept(pipelines: &[Pipeline], ctx: &Context) -> Result<Vec<(usize, Landed)>, Error> {
     let mut found = Vec::new();
     for (at, pipeline) in pipelines.iter().enumerate() {
         let mut latest = std::collections::HashMap::new();
@@ -217,7 +168,7 @@ async fn kept(pipelines: &[Pipeline], ctx: &Context) -> Result<Quarantine, Error
             }
         }
     }
-    Ok(Quarantine { found, done: Vec::new() })
+    Ok(found)
 }
 
 /// Ledger entries of the object that lies at this key: by the journal, else by the ledger whole.

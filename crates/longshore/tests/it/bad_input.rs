@@ -315,13 +315,17 @@ fn a_warehouse_that_another_process_holds_is_told_with_who_holds_it() {
 }
 
 #[test]
-fn a_second_process_is_told_that_the_first_one_loads() {
-    let project = project("");
-    project.load();
-    let lock = fs::File::options().write(true).open(project.path(".longshore/journal.lock")).unwrap();
-    lock.lock().unwrap();
-    project.run(&["run", "--once"]).exits(2).says("another longshore is loading in this project");
-    project.run(&["status"]).exits(0);
+fn processes_on_one_project_share_the_work() {
+    let project = project("group = { objects = 1 }");
+    for id in 0..20 {
+        project.drop(&format!("{id}.csv"), numbered([id]));
+    }
+    let start = || project.command(&["--log-level", "error", "run", "--once"]).spawn().unwrap();
+    for mut process in [start(), start(), start()] {
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+    }
+    assert_eq!(project.value("SELECT count(*) FROM t"), "20");
+    assert!(project.keys().iter().all(|key| key.starts_with("processed/")), "{:?}", project.keys());
 }
 
 #[test]
@@ -452,7 +456,8 @@ fn s3_that_denies_writes_lets_rows_in_once() {
 fn an_object_that_may_not_be_read_holds_back_no_other_where_order_does_not_matter() {
     use crate::s3::{Fault, On as Request};
     for (mode, others_load) in [("mode = \"append\"", true), ("mode = \"upsert\"\nkey = [\"id\"]", false)] {
-        let project = Project::on(On::S3, &format!("[[pipeline]]\nname = \"t\"\nmatch = \"*.csv\"\ntable = \"t\"\n{mode}"));
+        let project =
+            Project::on(On::S3, &format!("[[pipeline]]\nname = \"t\"\nmatch = \"*.csv\"\ntable = \"t\"\n{mode}"));
         project.sql("CREATE TABLE t (id INTEGER, name VARCHAR)");
         for (at, key) in ["1.csv", "2.csv", "3.csv"].iter().enumerate() {
             project.drop_at(key, numbered([at as u64]), &format!("2026-02-0{}T00:00:00Z", at + 1));

@@ -123,6 +123,7 @@ fn status_says_how_things_stand() {
     insta::assert_snapshot!(steady(&project, &ran.stdout), @r###"
     1 object (13 B) waits, for <long>
     1 of no pipeline
+    no process is at work: `longshore run` keeps the tables current
 
     failed:
       failed/2026/01/02/orders-3.csv: 2 of 2 rows do not fit main.orders: line 2 (record 1, byte 8), column `id`: expected an integer, found a letter

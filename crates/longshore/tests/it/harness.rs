@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,9 @@ pub(crate) struct Project {
     folder: TempDir,
     store: Option<MemoryS3>,
     drops: Cell<u64>,
+    /// What processes that were started say; not in the project's own folder.
+    said: TempDir,
+    starts: Cell<u64>,
 }
 
 /// Where the objects of a project lie.
@@ -68,7 +71,7 @@ impl Project {
     fn empty(store: Option<MemoryS3>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("bucket/pending")).unwrap();
-        Self { folder, store, drops: Cell::new(0) }
+        Self { folder, store, drops: Cell::new(0), said: tempfile::tempdir().unwrap(), starts: Cell::new(0) }
     }
 
     /// Writes the configuration anew, with further settings of the bucket.
@@ -201,6 +204,22 @@ impl Project {
         command
     }
 
+    /// Starts the binary, to work until it is told to end.
+    pub(crate) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let nth = self.starts.replace(self.starts.get() + 1);
+        let said = self.said.path().join(format!("{nth}.txt"));
+        let file = std::fs::File::create(&said).unwrap();
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(file);
+        Process { child: command.spawn().unwrap(), said }
+    }
+
+    /// Waits until the keys of the bucket, in words, are these.
+    #[track_caller]
+    pub(crate) fn until_keys(&self, keys: &[&str]) {
+        until(|| self.keys() == keys, || format!("{keys:?}; there are {:?}", self.keys()));
+    }
+
     /// Gives a command the folder and the environment of this project.
     pub(crate) fn prepare(&self, command: &mut Command) {
         command
@@ -267,6 +286,82 @@ impl Project {
             found.insert(file, (std::fs::read(path).unwrap(), modified));
         }
         found
+    }
+}
+
+/// A process that works until it is told to end; killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// What it says.
+    said: PathBuf,
+}
+
+impl Process {
+    /// Waits until it says something.
+    #[track_caller]
+    pub(crate) fn until_it_says(&self, part: &str) {
+        until(|| self.said().contains(part), || format!("`{part}` in:\n{}", self.said()));
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.said).unwrap_or_default()
+    }
+
+    /// Sends it a signal, by the name that `kill` takes.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end. Returns its exit code.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> Option<i32> {
+        let mut status = None;
+        until(
+            || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            },
+            || "the process ends".to_owned(),
+        );
+        status.unwrap().code()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to end, and waits for that.
+    #[track_caller]
+    pub(crate) fn stop(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.ends(), Some(0), "{}", self.said());
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.kill();
+        }
+    }
+}
+
+/// Waits until something holds, for as long as a busy machine may take.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {}", what());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

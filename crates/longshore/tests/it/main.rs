@@ -13,5 +13,6 @@ mod modes;
 mod on_s3;
 mod recipe;
 mod rejects;
+mod running;
 #[path = "../s3/mod.rs"]
 mod s3;

@@ -303,7 +303,7 @@ fn an_object_over_eight_mebibytes_leaves_the_group() {
 fn several_pipelines_on_one_table_keep_the_order() {
     let pipelines = "
 [[pipeline]]
-name = \"full\"\nmatch = \"full-*.csv\"\ntable = \"t\"\nmode = \"replace\"
+name = \"full\"\nmatch = \"full-*.csv\"\ntable = \"main.t\"\nmode = \"replace\"
 [[pipeline]]
 name = \"changes\"\nmatch = \"changes-*.csv\"\ntable = \"main.T\"\nmode = \"upsert\"\nkey = [\"id\"]";
     let project = Project::new(pipelines);

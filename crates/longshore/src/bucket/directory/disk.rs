@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::fresh::Fresh;
 use crate::bucket::{BucketError, Kind, Object, ObjectKey};
 
 /// Longshore's own folder at the root: claims lie in it.
@@ -72,20 +73,17 @@ impl Disk {
     pub(super) fn put(&self, key: &ObjectKey, from: &mut dyn Read) -> Result<(), BucketError> {
         let path = self.path(key)?;
         let folder = self.folder_of(&path)?;
-        let mut file = self.temporary_in(&folder, 0o666)?;
-        io::copy(from, &mut file).map_err(|error| self.fault("write", &path, error))?;
-        file.as_file().sync_all().map_err(|error| self.fault("write", &path, error))?;
-        file.persist(&path).map_err(|error| self.fault("write", &path, error.error))?;
+        let mut file = self.fresh(&folder, 0o666)?;
+        let fault = |error| self.fault("write", &path, error);
+        io::copy(from, file.file()).map_err(fault)?;
+        file.file().sync_all().map_err(fault)?;
+        file.replace(&path).map_err(fault)?;
         self.sync_folder(&folder)
     }
 
-    /// A file that vanishes when it is dropped, under a name that no listing shows.
-    pub(super) fn temporary_in(&self, folder: &Path, mode: u32) -> Result<tempfile::NamedTempFile, BucketError> {
-        tempfile::Builder::new()
-            .prefix(".longshore-")
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(folder)
-            .map_err(|error| self.fault("write into", folder, error))
+    /// A file for a folder that vanishes when it is dropped before it is published.
+    pub(super) fn fresh(&self, folder: &Path, mode: u32) -> Result<Fresh, BucketError> {
+        Fresh::beside(folder, mode).map_err(|error| self.fault("write into", folder, error))
     }
 
     /// Makes a new name in a folder survive a power cut.

@@ -222,21 +222,19 @@ fn copy_over(disk: &Disk, claim: &Path, metadata: &Metadata, to: &Path) -> Resul
         return Ok(false);
     }
     let folder = disk.folder_of(to)?;
-    let mut copy = disk.temporary_in(&folder, metadata.permissions().mode())?;
+    let mut copy = disk.fresh(&folder, metadata.permissions().mode())?;
     let mut from = fs::File::open(claim).map_err(fault)?;
-    io::copy(&mut from, &mut copy).map_err(fault)?;
+    io::copy(&mut from, copy.file()).map_err(fault)?;
     let modified = metadata.modified().map_err(fault)?;
-    copy.as_file().set_times(fs::FileTimes::new().set_modified(modified)).map_err(fault)?;
-    copy.as_file().sync_all().map_err(fault)?;
+    copy.file().set_times(fs::FileTimes::new().set_modified(modified)).map_err(fault)?;
+    copy.file().sync_all().map_err(fault)?;
     let unchanged = disk.regular(claim)?.is_some_and(|now| disk::etag(&now) == disk::etag(metadata));
-    if !unchanged || !disk::same_bytes(claim, copy.path()).map_err(fault)? {
+    if !unchanged || !disk::same_bytes(claim, &copy.path()).map_err(fault)? {
         let message = format!("the copy at `{}` is not what was copied", to.display());
         return Err(BucketError::new(Kind::Unreachable, message));
     }
-    match copy.persist_noclobber(to) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(fault(error.error)),
+    if !copy.publish(to).map_err(fault)? {
+        return Ok(false);
     }
     // The old name goes only when the new one survives a power cut.
     disk.sync_folder(&folder)?;

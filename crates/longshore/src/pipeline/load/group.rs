@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use longshore_csv::{Batch, BindingSource};
 use longshore_warehouse::{EntryKind, Kind, Mode, RowBatch, WarehouseError, crash_point};
 
@@ -47,8 +48,11 @@ impl Attempt<'_> {
         let mut loaded = Loaded::default();
         let mut held: Vec<Held> = Vec::new();
         let in_memory = AtomicU64::new(0);
-        let mut reading = futures::stream::iter(self.plan.objects.iter().map(|planned| self.hold(planned, &in_memory)))
-            .buffered(READ_AHEAD);
+        let mut holds: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.plan.objects.len());
+        for planned in &self.plan.objects {
+            holds.push(self.hold(planned, &in_memory).boxed());
+        }
+        let mut reading = futures::stream::iter(holds).buffered(READ_AHEAD);
         let mut taken = 0;
         while let Some(outcome) = reading.next().await {
             taken += 1;
@@ -150,7 +154,10 @@ impl Attempt<'_> {
         let gone = loaded.gone.into_iter().map(Outcome::Gone);
         let refused = loaded.refused.into_iter().map(|refusal| Outcome::Refused(Box::new(refusal)));
         let stuck = loaded.stuck.into_iter().map(Outcome::Stuck);
-        gone.chain(refused).chain(stuck).next().ok_or_else(|| Error::environment("an object was neither read nor refused"))
+        gone.chain(refused)
+            .chain(stuck)
+            .next()
+            .ok_or_else(|| Error::environment("an object was neither read nor refused"))
     }
 
     /// Brings held objects in. They stay held if the warehouse refuses.

@@ -85,7 +85,7 @@ pub async fn load(plan: &LoadPlan, known: Known, job: Job<'_>, ctx: &Context) ->
 pub async fn enter_failed(refusal: &Refusal, job: Job<'_>, ctx: &Context) -> Result<bool, Error> {
     let planned = Planned { landed: Arc::clone(&refusal.landed), late: false, superseded: false };
     let plan = LoadPlan { objects: vec![planned] };
-    let known = super::pass::look_up(&plan.objects, job, ctx).await?;
+    let known = super::work::look_up(&plan.objects, job, ctx).await?;
     let attempt = Attempt { plan: &plan, job, ctx, known };
     let Opened::Open(load, ..) = attempt.begin(&attempt.specs(&plan.objects), attempt.all_columns()).await? else {
         return Ok(false);

@@ -1,0 +1,122 @@
+//! `longshore pause`, `resume`, `cancel`: what an operator does to pipelines and tasks.
+
+use clap::Args;
+use longshore_queue::{Pause, PauseKind, TaskId, Which};
+
+use super::{Failure, Global, Outcome, Result, output};
+use crate::config::Config;
+use crate::project;
+
+#[derive(Debug, Args)]
+pub(super) struct PausePipeline {
+    /// Name of the pipeline.
+    pipeline: String,
+    /// Why, for whoever looks at the status.
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// Name of the pipeline.
+    pipeline: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Cancel {
+    /// Keys of objects, or numbers of tasks as `longshore status` gives them.
+    #[arg(value_name = "KEY|TASK", required_unless_present_any = ["pipeline", "all"])]
+    which: Vec<String>,
+    /// All tasks of a pipeline.
+    #[arg(long, value_name = "NAME", conflicts_with = "which")]
+    pipeline: Option<String>,
+    /// All tasks.
+    #[arg(long, conflicts_with_all = ["which", "pipeline"])]
+    all: bool,
+}
+
+impl PausePipeline {
+    pub(super) async fn run(self, global: &Global) -> Result {
+        let config = global.read()?;
+        let pipeline = known(&config, &self.pipeline)?;
+        let queue = project::open_queue(&config)?;
+        let error =
+            self.why.map_or_else(|| "paused by an operator".to_owned(), |why| format!("paused by an operator: {why}"));
+        let pause = Pause {
+            pipeline: pipeline.to_owned(),
+            kind: PauseKind::Operator,
+            since: jiff::Timestamp::now(),
+            error,
+            cure: Some(format!("`longshore resume {pipeline}` lets it go on")),
+            task: None,
+        };
+        queue.pause(pause).await?;
+        outln!("pipeline `{pipeline}` is paused; loads that run are finished");
+        Ok(Outcome::Done)
+    }
+}
+
+impl Resume {
+    pub(super) async fn run(self, global: &Global) -> Result {
+        let config = global.read()?;
+        let queue = project::open_queue(&config)?;
+        let pauses = queue.pauses().await?;
+        // A pipeline that was renamed or removed may still be paused.
+        if !pauses.iter().any(|pause| pause.pipeline == self.pipeline) {
+            known(&config, &self.pipeline)?;
+        }
+        let kinds = [PauseKind::Operator, PauseKind::Fault, PauseKind::Objects, PauseKind::Discarded];
+        match queue.resume(&self.pipeline, &kinds).await? {
+            true => outln!("pipeline `{}` goes on", self.pipeline),
+            false => outln!("pipeline `{}` was not paused", self.pipeline),
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Cancel {
+    pub(super) async fn run(self, global: &Global) -> Result {
+        let config = global.read()?;
+        let queue = project::open_queue(&config)?;
+        let (ids, keys): (Vec<String>, Vec<String>) =
+            self.which.into_iter().partition(|which| which.parse::<i64>().is_ok());
+        let ids: Vec<TaskId> = ids.iter().filter_map(|id| id.parse().ok()).map(TaskId).collect();
+        let (mut now, mut asked) = (0, 0);
+        let mut which = Vec::new();
+        match (&self.pipeline, self.all) {
+            (Some(pipeline), _) => which.push(Which::Pipeline(known(&config, pipeline)?)),
+            (None, true) => which.push(Which::All),
+            (None, false) => {
+                which.extend((!ids.is_empty()).then_some(Which::Ids(&ids)));
+                which.extend((!keys.is_empty()).then_some(Which::Keys(&keys)));
+            }
+        }
+        for which in which {
+            let (one, other) = queue.cancel(which).await?;
+            now += one;
+            asked += other;
+        }
+        if now + asked == 0 {
+            return Err(Failure::new("there is no such task").hint("`longshore status` lists those that there are"));
+        }
+        if now > 0 {
+            outln!("{} cancelled", output::counted(now, "queued task"));
+        }
+        if asked > 0 {
+            outln!("{} will be broken off within seconds", output::counted(asked, "running task"));
+        }
+        outln!("their objects stay in `{}` until `longshore retry`", config.bucket.prefixes.pending);
+        Ok(Outcome::Done)
+    }
+}
+
+fn known<'c>(config: &'c Config, name: &str) -> Result<&'c str> {
+    let mut names = config.pipelines.iter().map(|pipeline| pipeline.name.as_str());
+    names.clone().find(|known| *known == name).ok_or_else(|| {
+        let failure = Failure::new(format!("there is no pipeline `{name}`"));
+        match crate::nearest(name, names.by_ref()) {
+            Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
+            None => failure.hint("`longshore check` lists them"),
+        }
+    })
+}

@@ -1,0 +1,189 @@
+//! Work that a person or a script waits for: look at the bucket, bring in what is there, end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use longshore_queue::{State, Task, TaskId, Which};
+
+use crate::bucket::ObjectKey;
+use crate::config::Pipeline;
+use crate::journal::State as ObjectState;
+use crate::pipeline::summary::Summary;
+use crate::pipeline::{Error, Landed};
+use crate::scheduler::{Looked, Scope, look, task_of};
+use crate::stop::Urgency;
+use crate::worker::{Pool, Until};
+
+/// Priority of work that somebody waits for.
+const URGENT: i16 = 10;
+/// How often objects that settle are looked at again before they are left to the next pass.
+const SETTLE_LOOKS: usize = 10;
+/// The longest pause between two looks at them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// States of tasks that have work in them.
+const WITH_WORK: [State; 4] = [State::Available, State::Scheduled, State::Retryable, State::Running];
+/// How often tasks that another process works on are asked for.
+const POLL: Duration = Duration::from_millis(200);
+/// How long another process is left to take up what was queued, before it is done here.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Brings in everything that waits, or only these keys; waits for objects that settle.
+///
+/// # Errors
+/// The bucket cannot be listed, or the queue or the journal cannot be used.
+pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summary, Error> {
+    let project = &pool.project;
+    let mut summary = Summary::default();
+    for glance in 0.. {
+        let priority = if only.is_some() { URGENT } else { 0 };
+        let is_asked = glance == 0;
+        let looked = look(project, Scope { only, is_asked, priority, ..Scope::default() }).await?;
+        project.ctx.progress.expect(looked.objects, looked.bytes);
+        // Each glance tries again what waited at the one before.
+        summary.waiting.clear();
+        let Looked { settling, ambiguous, unmatched, more, .. } = looked;
+        let done = match only {
+            Some(keys) => {
+                let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
+                let holds = |task: &Task| task.objects.iter().any(|object| keys.contains(&object.position.key));
+                let ids = with_those_before(pool, holds).await?;
+                pool.run(Until::Done(Some(&ids))).await?
+            }
+            None => pool.run(Until::Done(None)).await?,
+        };
+        summary.merge(done);
+        summary.ambiguous = ambiguous;
+        summary.unmatched = unmatched;
+        summary.settling = settling.iter().map(|(key, _)| key.as_str().to_owned()).collect();
+        if pool.stop.urgency() > Urgency::None {
+            break;
+        }
+        let settled_at = settling.iter().map(|(_, at)| *at).max();
+        match settled_at {
+            _ if more => continue,
+            Some(at) if glance < SETTLE_LOOKS => {
+                let pause = at.duration_since(Timestamp::now()).max(jiff::SignedDuration::from_millis(10));
+                let pause = Duration::try_from(pause).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = pool.stop.at_least(Urgency::Gentle) => break,
+                }
+            }
+            _ => break,
+        }
+    }
+    Ok(summary)
+}
+
+/// Brings in these objects, each of the pipeline at its place in the configuration, and tasks that
+/// exist already. Where another process works on the project it is left to that.
+///
+/// # Errors
+/// The queue or the journal cannot be used.
+pub(crate) async fn these(pool: &Pool, objects: Vec<(usize, Landed)>, tasks: Vec<TaskId>) -> Result<Summary, Error> {
+    let project = &pool.project;
+    let mut objects = objects;
+    objects.sort_by_key(|(_, landed)| landed.position());
+    let total: u64 = objects.iter().map(|(_, landed)| landed.at.size).sum();
+    project.ctx.progress.expect(objects.len() as u64, total);
+    let new = objects
+        .iter()
+        .map(|(at, landed)| {
+            let pipeline: &Pipeline = &project.config.pipelines[*at];
+            task_of(pipeline, std::slice::from_ref(landed), URGENT)
+        })
+        .collect();
+    let mut ours = project.queue.enqueue(new, &[]).await?.tasks;
+    ours.extend(tasks);
+    project.queue.probe().await?;
+    let ids = with_those_before(pool, |task| ours.contains(&task.id)).await?;
+    let elsewhere = elsewhere(pool, &ids).await?;
+    let mut summary = pool.run(Until::Done(Some(&ids))).await?;
+    if elsewhere {
+        tell(&objects, pool, &mut summary)?;
+    }
+    // Whoever waited was told that it is not done: it is not done behind their back later.
+    project.queue.enqueue(Vec::new(), &ours).await?;
+    Ok(summary)
+}
+
+/// The tasks that have work in them and are wanted, with those that come before them because order
+/// matters.
+async fn with_those_before(pool: &Pool, is_wanted: impl Fn(&Task) -> bool) -> Result<Vec<TaskId>, Error> {
+    let tasks = pool.project.queue.tasks(&WITH_WORK, usize::MAX).await?;
+    let wanted: Vec<&Task> = tasks.iter().filter(|task| is_wanted(task)).collect();
+    let is_before = |one: &Task, other: &Task| other.ordered && one.table == other.table && first(one) < first(other);
+    // The probe of a paused pipeline goes before the others of it too.
+    let is_probe = |one: &Task, other: &Task| one.probe && one.pipeline == other.pipeline;
+    let comes_before = |task: &&Task| {
+        wanted.iter().any(|other| is_before(task, other) || is_probe(task, other) || other.id == task.id)
+    };
+    Ok(tasks.iter().filter(comes_before).map(|task| task.id).collect())
+}
+
+fn first(task: &Task) -> Option<&longshore_queue::Position> {
+    task.objects.first().map(|object| &object.position)
+}
+
+/// Leaves tasks to another process, if there is one that works on them. Returns whether there was.
+async fn elsewhere(pool: &Pool, ids: &[TaskId]) -> Result<bool, Error> {
+    let queue = &pool.project.queue;
+    let is_worker = |worker: &longshore_queue::Worker| {
+        worker.id != pool.worker && (worker.name.starts_with("run ") || worker.name.starts_with("worker "))
+    };
+    let began = tokio::time::Instant::now();
+    let mut was_there = false;
+    loop {
+        let is_there = queue.workers().await?.iter().any(is_worker);
+        let mut is_taken = false;
+        let mut is_left = false;
+        for id in ids {
+            match queue.task(*id).await?.map(|task| task.state) {
+                Some(State::Running) => is_taken = true,
+                Some(state) if state.is_waiting() => is_left = true,
+                _ => {}
+            }
+        }
+        was_there = was_there || is_there;
+        let is_patient = is_taken || (is_left && began.elapsed() < PATIENCE);
+        if !is_there || !is_patient || pool.stop.urgency() > Urgency::None {
+            return Ok(was_there);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Counts what another process did, by the journal.
+fn tell(objects: &[(usize, Landed)], pool: &Pool, summary: &mut Summary) -> Result<(), Error> {
+    for (_, landed) in objects {
+        let Some(row) = pool.project.ctx.journal.object(landed.identity, landed.generation)? else { continue };
+        match row.state {
+            ObjectState::Loaded | ObjectState::Archived => {
+                summary.objects_loaded += 1;
+                summary.rows.rows_loaded += row.rows_loaded;
+                summary.rows.rows_rejected += row.rows_rejected;
+            }
+            ObjectState::Failed => summary.failed.push(row.key),
+            ObjectState::Superseded => summary.objects_archived += 1,
+            ObjectState::Pending => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tasks that were cancelled or given up are taken up again, and those that somebody waited for who
+/// is gone: those of these keys, or all.
+///
+/// # Errors
+/// The queue cannot be used.
+pub(crate) async fn revive(pool: &Pool, keys: Option<&[String]>) -> Result<Vec<TaskId>, Error> {
+    let queue = &pool.project.queue;
+    let mut revived = queue.retry(keys.map_or(Which::All, Which::Keys)).await?;
+    let is_meant = |task: &Task| match keys {
+        Some(keys) => task.objects.iter().any(|object| keys.contains(&object.position.key)),
+        None => task.priority >= URGENT,
+    };
+    let tasks = queue.tasks(&WITH_WORK, usize::MAX).await?;
+    revived.extend(tasks.iter().filter(|task| is_meant(task)).map(|task| task.id));
+    Ok(revived)
+}
