@@ -29,6 +29,7 @@ mod status;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -38,6 +39,9 @@ use crate::config::{Config, ConfigError, FILE_NAME};
 use crate::pipeline::{Context, Error};
 use crate::project::{self, OpenError, Project};
 use crate::telemetry::LogFormat;
+
+/// How long threads that were broken off are waited for at the end.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// Loads the CSV files that land in a bucket into warehouse tables, once.
 #[derive(Debug, Parser)]
@@ -249,7 +253,10 @@ impl Cli {
         }
         let global = Global { config: self.config, json: self.json };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(dispatch(self.command, &global))
+        let outcome = runtime.block_on(dispatch(self.command, &global));
+        // What was broken off may still be busy in a thread; it has nothing more to say.
+        runtime.shutdown_timeout(LEAVE);
+        outcome
     }
 }
 

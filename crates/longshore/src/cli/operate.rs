@@ -51,7 +51,10 @@ impl PausePipeline {
             task: None,
         };
         queue.pause(pause).await?;
-        outln!("pipeline `{pipeline}` is paused; loads that run are finished");
+        match global.json {
+            true => output::json(&serde_json::json!({ "pipeline": pipeline, "paused": true }))?,
+            false => outln!("pipeline `{pipeline}` is paused; loads that run are finished"),
+        }
         Ok(Outcome::Done)
     }
 }
@@ -66,7 +69,12 @@ impl Resume {
             known(&config, &self.pipeline)?;
         }
         let kinds = [PauseKind::Operator, PauseKind::Fault, PauseKind::Objects, PauseKind::Discarded];
-        match queue.resume(&self.pipeline, &kinds).await? {
+        let was_paused = queue.resume(&self.pipeline, &kinds).await?;
+        if global.json {
+            output::json(&serde_json::json!({ "pipeline": self.pipeline, "was_paused": was_paused }))?;
+            return Ok(Outcome::Done);
+        }
+        match was_paused {
             true => outln!("pipeline `{}` goes on", self.pipeline),
             false => outln!("pipeline `{}` was not paused", self.pipeline),
         }
@@ -98,6 +106,10 @@ impl Cancel {
         }
         if now + asked == 0 {
             return Err(Failure::new("there is no such task").hint("`longshore status` lists those that there are"));
+        }
+        if global.json {
+            output::json(&serde_json::json!({ "cancelled": now, "will_be_broken_off": asked }))?;
+            return Ok(Outcome::Done);
         }
         if now > 0 {
             outln!("{} cancelled", output::counted(now, "queued task"));

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{Failure, Global, Outcome, Result, output};
 use crate::pipeline::Error;
 use crate::project::Project;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, forget_other_rules};
 use crate::stop::{Stop, Urgency, stop};
 use crate::worker::{Keeper, LEASE, Pool, Until, name};
 use crate::{once, systemd};
@@ -104,6 +104,7 @@ impl Session {
                 output::counted(swept.returned.len() as u64, "task")
             );
         }
+        forget_other_rules(&project).await?;
         let (stopper, stop) = stop();
         Ok(Self {
             project: Arc::new(project),
@@ -161,6 +162,10 @@ impl Session {
 
 /// Works until it is told to end.
 async fn stay(global: &Global, worker: Option<Worker>, schedules: bool, role: &str) -> Result {
+    if global.json {
+        return Err(Failure::new("there is no result to print as JSON before it ends")
+            .hint("`--log-format json` prints events; `longshore status --json` says how things stand"));
+    }
     let project = global.open_to_load().await?;
     let concurrency = worker.as_ref().map(|worker| worker.concurrency(&project));
     if let Some(worker) = &worker {

@@ -207,12 +207,13 @@ impl Spool {
     ///
     /// # Errors
     /// The spool cannot be read.
-    pub fn holds(&self, landed: &Landed) -> Result<bool, Error> {
+    pub fn holds(&self, lane: usize, landed: &Landed) -> Result<bool, Error> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut select = connection
-            .prepare_cached("SELECT count(*) FROM object WHERE modified_us = ?1 AND key = ?2 AND identity = ?3")?;
+        let mut select = connection.prepare_cached(
+            "SELECT count(*) FROM object WHERE lane = ?1 AND modified_us = ?2 AND key = ?3 AND identity = ?4",
+        )?;
         let count: i64 = select.query_row(
-            params![landed.object.modified_at.as_microsecond(), landed.key(), landed.identity.to_string()],
+            params![lane as i64, landed.object.modified_at.as_microsecond(), landed.key(), landed.identity.to_string()],
             |row| row.get(0),
         )?;
         Ok(count > 0)

@@ -28,6 +28,11 @@ impl Error {
         Self { fault: Fault::Environment, is_busy: false, message: message.into(), cure: None, source: None }
     }
 
+    /// A fault that passes.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { fault: Fault::Transient, ..Self::environment(message) }
+    }
+
     /// Says what it kept from being done.
     #[must_use]
     pub fn about(mut self, what: &str) -> Self {

@@ -94,8 +94,28 @@ pub async fn look(project: &Project, scope: Scope<'_>) -> Result<Looked, Error> 
     for lane in order {
         Lane::new(lane, &spool, scope, project).queue(&mut looked).await?;
     }
-    project.queue.probe().await?;
+    if !scope.arrived {
+        project.queue.probe().await?;
+    }
     Ok(looked)
+}
+
+/// Takes tasks out of the queue that were made by other rules than those of the configuration now:
+/// the next look makes them anew.
+///
+/// # Errors
+/// The queue cannot be used.
+pub async fn forget_other_rules(project: &Project) -> Result<(), Error> {
+    let is_current = |task: &Task| {
+        let mut of_name = project.config.pipelines.iter().filter(|pipeline| pipeline.name == task.pipeline);
+        of_name.any(|pipeline| discover::table_of(pipeline) == task.table && pipeline.mode.is_ordered() == task.ordered)
+    };
+    let tasks = project.queue.tasks(&WAITING, usize::MAX).await?;
+    let old: Vec<TaskId> = tasks.iter().filter(|task| !is_current(task)).map(|task| task.id).collect();
+    if !old.is_empty() {
+        project.queue.enqueue(Vec::new(), &old).await?;
+    }
+    Ok(())
 }
 
 /// Says what was found besides objects of one pipeline.
@@ -183,9 +203,12 @@ async fn tidy(spool: &Spool, scope: Scope<'_>, project: &Project) -> Result<(), 
 
 /// Whether any object of a task is still where it was.
 async fn holds(spool: &Spool, task: &Task, project: &Project) -> Result<bool, Error> {
+    let pipelines = &project.config.pipelines;
+    let Some(at) = pipelines.iter().position(|pipeline| pipeline.name == task.pipeline) else { return Ok(false) };
+    let lane = discover::lanes(pipelines)[at];
     for landed in task.objects.iter().filter_map(Landed::from_task) {
         let is_there = match landed.place {
-            Place::Pending => spool.holds(&landed)?,
+            Place::Pending => spool.holds(lane, &landed)?,
             Place::Failed | Place::Processed => project.ctx.bucket.head(&landed.at.key).await?.is_some(),
         };
         if is_there {

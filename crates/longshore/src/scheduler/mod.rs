@@ -16,7 +16,7 @@ use std::time::Duration;
 use longshore_queue::WorkerId;
 use tokio::sync::{Notify, mpsc};
 
-pub use look::{Looked, Scope, look, task_of};
+pub use look::{Looked, Scope, forget_other_rules, look, task_of};
 pub use rule::{Schedule, When};
 use watch::{Arrival, Watch};
 
@@ -33,7 +33,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// How long arrivals are collected before they are looked at together.
 const COLLECT: Duration = Duration::from_millis(20);
 /// Pause before the next look where one could not queue everything.
-const MORE: Duration = Duration::from_secs(5);
+const MORE: Duration = Duration::from_secs(30);
 /// How long tasks that are done are kept.
 const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// Pause before a directory that cannot be watched yet is tried again.
@@ -80,13 +80,24 @@ impl Scheduler {
         // Where nobody else is at work, whatever landed since is looked at now and not at the next tick.
         let mut all_now = self.project.queue.workers().await?.len() <= 1;
         let mut watching = Watching::new(&self.project);
+        let mut said: BTreeMap<String, String> = BTreeMap::new();
         loop {
             watching.start();
             let mut more = false;
             for (name, (schedule, pipelines)) in &schedules {
                 match self.tick(name, schedule, pipelines, all_now).await {
-                    Ok(is_more) => more = more || is_more,
-                    Err(error) => say(name, &error),
+                    Ok(is_more) => {
+                        more = more || is_more;
+                        if said.remove(name).is_some() {
+                            tracing::info!("schedule `{name}` looks at the bucket again");
+                        }
+                    }
+                    Err(error) => {
+                        let text = error.chain();
+                        if said.insert(name.clone(), text.clone()) != Some(text) {
+                            say(name, &error);
+                        }
+                    }
                 }
             }
             all_now = false;
@@ -177,7 +188,10 @@ impl Scheduler {
     /// How long until the next schedule is due.
     async fn until_next(&self) -> Duration {
         let due = async {
-            let next = self.project.queue.schedules().await?.into_iter().map(|schedule| schedule.next_at).min();
+            let schedules = self.project.queue.schedules().await?;
+            // One that somebody is busy with is looked after with the next sweep.
+            let free = schedules.into_iter().filter(|schedule| schedule.busy_since.is_none());
+            let next = free.map(|schedule| schedule.next_at).min();
             let now = self.project.queue.now().await?;
             Ok::<_, Error>(next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default()))
         };

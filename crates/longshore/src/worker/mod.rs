@@ -113,6 +113,7 @@ impl Pool {
             Until::Done(only) => only,
             Until::Stopped => None,
         };
+        let mut said: Option<String> = None;
         loop {
             let broken = learned.lock().unwrap_or_else(PoisonError::into_inner).broken.take();
             if let Some(error) = broken {
@@ -124,6 +125,7 @@ impl Pool {
             if !is_stopping && free > 0 {
                 match self.project.queue.lease(&self.worker, free, only).await {
                     Ok(leases) => {
+                        said = None;
                         if !leases.is_empty() {
                             longshore_warehouse::crash_point("lease");
                         }
@@ -132,7 +134,11 @@ impl Pool {
                         }
                     }
                     Err(error) if matches!(until, Until::Stopped) => {
-                        tracing::error!("{}; trying again", Error::from(error).chain());
+                        let text = Error::from(error).chain();
+                        if said.as_ref() != Some(&text) {
+                            tracing::error!("{text}; trying again");
+                            said = Some(text);
+                        }
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -212,13 +218,11 @@ impl Pool {
 fn take(ended: Result<Summary, tokio::task::JoinError>, summary: &mut Summary) -> Result<(), Error> {
     match ended {
         Ok(one) => summary.merge(one),
-        // A bug; its lease ends by itself, and the task is tried again.
-        Err(error) if error.is_panic() => {
-            tracing::error!("a load broke off by a fault of longshore itself; it is tried again: {error}");
-            return Err(Error::environment("a load broke off by a fault of longshore itself")
-                .cure("report it with what was printed; nothing is lost, and no row is in twice"));
+        // The work itself is caught where it is done; what ends it cannot panic but by a bug there.
+        Err(error) => {
+            return Err(Error::environment(format!("a task broke off by a fault of longshore itself: {error}"))
+                .cure("report it; nothing is lost, and no row is in twice"));
         }
-        Err(_) => {}
     }
     Ok(())
 }

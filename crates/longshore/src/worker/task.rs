@@ -1,8 +1,10 @@
 //! One task, from its lease to its end.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use longshore_queue::{End, Lease, Pause, PauseKind};
 use longshore_warehouse::{Fault, LoadId};
@@ -50,7 +52,9 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
     let total_bytes = task.objects.iter().map(|object| object.bytes).sum();
     let broken = pool.keeper.keep(task.id, token, ctx.progress.clone(), total_bytes);
     let ended = tokio::select! {
-        worked = work::work(pipeline, objects, &ctx, &mut summary) => Ended::Worked(worked),
+        worked = AssertUnwindSafe(work::work(pipeline, objects, &ctx, &mut summary)).catch_unwind() => {
+            Ended::Worked(worked.unwrap_or_else(|_| Err(broke_off(&lease))))
+        }
         () = pool.stop.at_least(Urgency::Now) => Ended::Stopped,
         verdict = broken.wait() => Ended::Broken(verdict),
     };
@@ -72,6 +76,14 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
     }
     pool.keeper.release(task.id);
     summary
+}
+
+/// The work panicked: a bug. Its task is tried again, after growing pauses.
+fn broke_off(lease: &Lease) -> Error {
+    let key = lease.task.objects.first().map_or("", |object| object.position.key.as_str());
+    let others = lease.task.objects.len().saturating_sub(1);
+    Error::transient(format!("the load of `{key}` (and {others} more) broke off by a fault of longshore itself"))
+        .cure("report it with what was printed; nothing is lost, and no row is in twice")
 }
 
 async fn completed(

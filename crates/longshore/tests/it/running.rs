@@ -326,3 +326,37 @@ fn an_operator_works_beside_a_process_that_runs() {
     assert_eq!(loads[0]["outcome"], "loaded");
     running.stop();
 }
+
+#[test]
+fn tasks_of_other_rules_are_made_anew() {
+    let project = project(On::Directory, APPEND);
+    project.run(&["pause", "t"]).exits(0);
+    project.drop("1.csv", "id,name\n1,first\n");
+    project.drop("2.csv", "id,name\n1,second\n");
+    project.load_some();
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("name = \"t\"", "name = \"other\"").replace(APPEND, UPSERT));
+    project.load();
+    assert_eq!(project.rows(T), ["1|second"]);
+    assert_eq!(project.keys(), ["processed/<today>/1.csv", "processed/<today>/2.csv"]);
+}
+
+#[test]
+fn what_waits_in_the_queue_may_be_replaced_or_removed() {
+    let project = project(On::Directory, UPSERT);
+    project.run(&["pause", "t"]).exits(0);
+    project.drop("1.csv", "id,name\n1,first\n");
+    project.drop("2.csv", "id,name\n2,gone\n");
+    project.drop("4.csv", "id,name\n1,last\n");
+    project.load_some();
+    project.remove("pending/2.csv");
+    // Another object of the same key, older than one that waits: it takes its place in the order.
+    project.drop_at("1.csv", "id,name\n1,again\n3,three\n", "2026-01-02T00:01:30Z");
+    project.run(&["resume", "t"]).exits(0);
+    project.run(&["run", "--once"]);
+    project.load();
+    assert_eq!(project.rows(T), ["1|last", "3|three"]);
+    assert_eq!(project.keys(), ["processed/<today>/1.csv", "processed/<today>/4.csv"]);
+    assert_eq!(project.value("SELECT count(*) FROM longshore.ledger WHERE late"), "0");
+    project.run(&["audit"]).exits(0);
+}
