@@ -216,6 +216,21 @@ fn retry_of_a_key_that_is_not_in_quarantine_says_so() {
 }
 
 #[test]
+fn a_fault_that_a_setting_would_cure_names_the_setting() {
+    let project = project("");
+    project.sql("DROP TABLE t; CREATE TABLE t (id INTEGER, day DATE, moment TIMESTAMP)");
+    for (name, row, setting) in [
+        ("date", "1,31.12.2026,", "date_formats"),
+        ("time", "1,,31.12.2026 10:00", "timestamp_formats"),
+        ("offset", "1,,2026-12-31 10:00:00+01:00", "timestamp_offset"),
+        ("fields", "1;2", "delimiter"),
+    ] {
+        project.drop(&format!("{name}.csv"), format!("id,day,moment\n{row}\n"));
+        project.load_some().says(setting).says("if the whole object is like that");
+    }
+}
+
+#[test]
 fn retry_and_load_again_wait_for_what_is_missing() {
     let project = project("");
     project.drop("good.csv", numbered([1]));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_csv::ObjectFault;
+use longshore_csv::{FieldFault, ObjectFault, Rule, Type};
 use longshore_warehouse::{Fault, Kind, LoadId, Mode, Position, WarehouseError};
 
 use super::{Attempt, Loaded, now};
@@ -208,6 +208,23 @@ impl Attempt<'_> {
     }
 }
 
+/// The setting by which values like this one are read, if there is one.
+fn setting_for(fault: &FieldFault, job: Job<'_>) -> Option<&'static str> {
+    let column = fault.column.as_ref();
+    let ty =
+        column.and_then(|name| job.target.columns.iter().find(|column| column.name == *name)).map(|column| &column.ty);
+    Some(match (fault.rule, ty) {
+        (Rule::Type, Some(Type::Date)) => "`csv = { date_formats = [\"%d.%m.%Y\"] }` to their format",
+        (Rule::Type, Some(Type::Timestamp | Type::TimestampTz)) => {
+            "`csv = { timestamp_formats = [\"%d.%m.%Y %H:%M\"] }` to their format"
+        }
+        (Rule::Encoding, _) => "`csv = { encoding = \"windows-1252\" }` to what it is written in",
+        (Rule::Offset, _) => "`csv = { timestamp_offset = \"utc\" }`",
+        (Rule::FieldCount, _) => "`csv = { delimiter = \";\" }` to what stands between its fields",
+        _ => return None,
+    })
+}
+
 /// The message for an object with too many rejects: the first of them, and how many there are.
 fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
     let first = rejects.listed.first();
@@ -225,10 +242,13 @@ fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
             reject.line, reject.record, reject.byte, fault.message
         );
     }
+    let setting = fault.and_then(|fault| setting_for(fault, job)).map_or_else(String::new, |setting| {
+        format!("; if the whole object is like that, set {setting} and run `longshore retry`")
+    });
     Why {
         message,
         cure: Some(format!(
-            "correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `{}` and run `longshore retry`",
+            "correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `{}` and run `longshore retry`{setting}",
             job.pipeline.name
         )),
         line: first.map(|reject| reject.line),
