@@ -1,13 +1,14 @@
 //! Work that a person or a script waits for: look at the bucket, bring in what is there, end.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_queue::{State, Task, TaskId, Which};
+use longshore_queue::{State, Task, TaskId, TaskObject, Which};
 
 use crate::bucket::ObjectKey;
 use crate::config::Pipeline;
-use crate::journal::State as ObjectState;
+use crate::journal::{ObjectRow, State as ObjectState};
 use crate::pipeline::summary::Summary;
 use crate::pipeline::{Error, Landed};
 use crate::scheduler::{Looked, Scope, look, task_of};
@@ -37,7 +38,14 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
     for glance in 0.. {
         let priority = if only.is_some() { URGENT } else { 0 };
         let is_asked = glance == 0;
-        let looked = look(project, Scope { only, is_asked, priority, ..Scope::default() }).await?;
+        // A look may take long, and may be dropped: what it queued is queued.
+        let looked = tokio::select! {
+            looked = look(project, Scope { only, is_asked, priority, ..Scope::default() }) => looked?,
+            () = pool.stop.at_least(Urgency::Gentle) => {
+                summary.unfinished.extend(only.unwrap_or_default().iter().map(|key| key.as_str().to_owned()));
+                break;
+            }
+        };
         project.ctx.progress.expect(looked.objects, looked.bytes);
         // Each glance tries again what waited at the one before.
         summary.waiting.clear();
@@ -47,7 +55,12 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
                 let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
                 let holds = |task: &Task| task.objects.iter().any(|object| keys.contains(&object.position.key));
                 let ids = with_those_before(pool, holds).await?;
-                pool.run(Until::Done(Some(&ids))).await?
+                let elsewhere = elsewhere(pool, &ids).await?;
+                let mut done = pool.run(Until::Done(Some(&ids))).await?;
+                let objects = elsewhere.then(|| look_up(pool, &keys)).transpose()?.unwrap_or_default();
+                tell(&objects, &mut done);
+                unfinished(pool, &ids, &mut done).await?;
+                done
             }
             None => pool.run(Until::Done(None)).await?,
         };
@@ -56,6 +69,10 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
         summary.unmatched = unmatched;
         summary.settling = settling.iter().map(|(key, _)| key.as_str().to_owned()).collect();
         if pool.stop.urgency() > Urgency::None {
+            if only.is_none() {
+                let left = project.queue.tasks(&WITH_WORK, usize::MAX).await?;
+                summary.unfinished = left.iter().flat_map(|task| &task.objects).map(key_of).collect();
+            }
             break;
         }
         let settled_at = settling.iter().map(|(_, at)| *at).max();
@@ -93,15 +110,30 @@ pub(crate) async fn these(pool: &Pool, objects: Vec<(usize, Landed)>, tasks: Vec
             task_of(pipeline, std::slice::from_ref(landed), URGENT)
         })
         .collect();
-    let mut ours = project.queue.enqueue(new, &[]).await?.tasks;
-    ours.extend(tasks);
+    let began = Timestamp::now();
+    let ours = project.queue.enqueue(new, &[]).await?.tasks;
+    // An object may be in a task of somebody else: then that is waited for.
+    let identities: HashSet<String> = objects.iter().map(|(_, landed)| landed.identity.to_string()).collect();
+    let tasks: HashSet<TaskId> = tasks.into_iter().chain(ours.iter().copied()).collect();
+    let is_wanted = |task: &Task| {
+        tasks.contains(&task.id) || task.objects.iter().any(|object| identities.contains(&object.identity))
+    };
+    let wanted = project.queue.tasks(&WITH_WORK, usize::MAX).await?;
+    let wanted: Vec<TaskObject> = wanted.into_iter().filter(is_wanted).flat_map(|task| task.objects).collect();
     project.queue.probe().await?;
-    let ids = with_those_before(pool, |task| ours.contains(&task.id)).await?;
+    let ids = with_those_before(pool, is_wanted).await?;
     let elsewhere = elsewhere(pool, &ids).await?;
     let mut summary = pool.run(Until::Done(Some(&ids))).await?;
     if elsewhere {
-        tell(&objects, pool, &mut summary)?;
+        let mut rows = Vec::new();
+        for landed in wanted.iter().filter_map(Landed::from_task) {
+            let row = project.ctx.journal.object(landed.identity, landed.generation)?;
+            // What was known before is not what came of it.
+            rows.extend(row.filter(|row| row.updated_at >= began));
+        }
+        tell(&rows, &mut summary);
     }
+    unfinished(pool, &ids, &mut summary).await?;
     // Whoever waited was told that it is not done: it is not done behind their back later.
     project.queue.enqueue(Vec::new(), &ours).await?;
     Ok(summary)
@@ -125,14 +157,40 @@ fn first(task: &Task) -> Option<&longshore_queue::Position> {
     task.objects.first().map(|object| &object.position)
 }
 
-/// Leaves tasks to another process, if there is one that works on them. Returns whether there was.
+/// Notes objects of tasks that are still not done, unless it is known why.
+async fn unfinished(pool: &Pool, ids: &[TaskId], summary: &mut Summary) -> Result<(), Error> {
+    for id in ids {
+        let Some(task) = pool.project.queue.task(*id).await?.filter(|task| task.state != State::Completed) else {
+            continue;
+        };
+        if !summary.waiting.iter().any(|waiting| waiting.pipeline == task.pipeline) {
+            summary.unfinished.extend(task.objects.iter().map(key_of));
+        }
+    }
+    Ok(())
+}
+
+fn key_of(object: &TaskObject) -> String {
+    object.position.key.clone()
+}
+
+/// What the journal says of the objects that had these keys last.
+fn look_up(pool: &Pool, keys: &[String]) -> Result<Vec<ObjectRow>, Error> {
+    let mut rows = Vec::new();
+    for key in keys {
+        rows.extend(pool.project.ctx.journal.objects_of_key(key)?.into_iter().max_by_key(|row| row.updated_at));
+    }
+    Ok(rows)
+}
+
+/// Leaves tasks to another process, if there is one that works on them. Returns whether all of them
+/// were brought to their end there.
 async fn elsewhere(pool: &Pool, ids: &[TaskId]) -> Result<bool, Error> {
     let queue = &pool.project.queue;
     let is_worker = |worker: &longshore_queue::Worker| {
         worker.id != pool.worker && (worker.name.starts_with("run ") || worker.name.starts_with("worker "))
     };
     let began = tokio::time::Instant::now();
-    let mut was_there = false;
     loop {
         let is_there = queue.workers().await?.iter().any(is_worker);
         let mut is_taken = false;
@@ -144,31 +202,36 @@ async fn elsewhere(pool: &Pool, ids: &[TaskId]) -> Result<bool, Error> {
                 _ => {}
             }
         }
-        was_there = was_there || is_there;
-        let is_patient = is_taken || (is_left && began.elapsed() < PATIENCE);
+        if !is_taken && !is_left {
+            return Ok(is_there);
+        }
+        let is_patient = is_taken || began.elapsed() < PATIENCE;
         if !is_there || !is_patient || pool.stop.urgency() > Urgency::None {
-            return Ok(was_there);
+            return Ok(false);
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// Counts what another process did, by the journal.
-fn tell(objects: &[(usize, Landed)], pool: &Pool, summary: &mut Summary) -> Result<(), Error> {
-    for (_, landed) in objects {
-        let Some(row) = pool.project.ctx.journal.object(landed.identity, landed.generation)? else { continue };
+/// Counts what another process did, by the journal, and says why an object failed.
+fn tell(rows: &[ObjectRow], summary: &mut Summary) {
+    for row in rows {
         match row.state {
             ObjectState::Loaded | ObjectState::Archived => {
                 summary.objects_loaded += 1;
                 summary.rows.rows_loaded += row.rows_loaded;
                 summary.rows.rows_rejected += row.rows_rejected;
             }
-            ObjectState::Failed => summary.failed.push(row.key),
+            ObjectState::Failed => {
+                let error = row.error.as_deref().unwrap_or("it failed");
+                let hint = row.cure.as_ref().map_or_else(String::new, |cure| format!("\nhint: {cure}"));
+                tracing::error!(object.key = row.key, "`{}` was not loaded: {error}{hint}", row.key);
+                summary.failed.push(row.key.clone());
+            }
             ObjectState::Superseded => summary.objects_archived += 1,
             ObjectState::Pending => {}
         }
     }
-    Ok(())
 }
 
 /// Tasks that were cancelled or given up are taken up again, and those that somebody waited for who

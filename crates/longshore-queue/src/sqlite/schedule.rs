@@ -34,9 +34,11 @@ pub(super) fn begin(
     )?
     .execute(params![wanted.schedule, wanted.rule, wanted.first])?;
     let mut statement = tx.prepare_cached(
-        "SELECT next_at FROM schedule WHERE name = ?1 AND next_at <= ?2 AND (token IS NULL OR busy_until < ?2)",
+        // A worker makes one tick of a schedule at a time: what it holds is one that it could not end.
+        "SELECT next_at FROM schedule \
+         WHERE name = ?1 AND next_at <= ?2 AND (token IS NULL OR busy_until < ?2 OR worker = ?3)",
     )?;
-    let due: Option<i64> = statement.query_row(params![wanted.schedule, now], |row| row.get(0)).optional()?;
+    let due: Option<i64> = statement.query_row(params![wanted.schedule, now, worker], |row| row.get(0)).optional()?;
     let Some(due) = due else { return Ok(None) };
     let token = Token(super::draw());
     tx.prepare_cached(

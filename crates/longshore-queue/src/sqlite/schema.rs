@@ -66,6 +66,7 @@ CREATE INDEX task_by_pipeline ON task (pipeline, {BY_URGENCY}) WHERE {WAITING};
 CREATE INDEX task_unordered ON task (table_name, pipeline, {BY_URGENCY}) WHERE state = 'available' AND ordered = 0;
 CREATE INDEX task_due ON task (not_before) WHERE state IN ('scheduled', 'retryable');
 CREATE INDEX task_probe ON task (pipeline) WHERE probe = 1;
+CREATE INDEX task_ended ON task (ended_at) WHERE state = 'completed';
 "
     )
 }

@@ -1,7 +1,7 @@
 //! `longshore pause`, `resume`, `cancel`: what an operator does to pipelines and tasks.
 
 use clap::Args;
-use longshore_queue::{Pause, PauseKind, TaskId, Which};
+use longshore_queue::{NewTask, Pause, PauseKind, Queue, State, TaskId, TaskObject, Which};
 
 use super::{Failure, Global, Outcome, Result, output};
 use crate::config::Config;
@@ -89,6 +89,8 @@ impl Cancel {
         let (ids, keys): (Vec<String>, Vec<String>) =
             self.which.into_iter().partition(|which| which.parse::<i64>().is_ok());
         let ids: Vec<TaskId> = ids.iter().filter_map(|id| id.parse().ok()).map(TaskId).collect();
+        set_apart(&*queue, &keys).await?;
+        let others = others_that_run(&*queue, &keys).await?;
         let (mut now, mut asked) = (0, 0);
         let mut which = Vec::new();
         match (&self.pipeline, self.all) {
@@ -115,11 +117,47 @@ impl Cancel {
             outln!("{} cancelled", output::counted(now, "queued task"));
         }
         if asked > 0 {
-            outln!("{} will be broken off within seconds", output::counted(asked, "running task"));
+            let with = match others {
+                0 => String::new(),
+                others => format!(", with {} in it", output::counted(others, "other object")),
+            };
+            outln!(
+                "{} will be broken off within seconds, unless it is done by then{with}",
+                output::counted(asked, "running task")
+            );
         }
         outln!("their objects stay in `{}` until `longshore retry`", config.bucket.prefixes.pending);
         Ok(Outcome::Done)
     }
+}
+
+/// Gives objects that wait in one task with others a task of their own, so that the others go on.
+async fn set_apart(queue: &dyn Queue, keys: &[String]) -> Result<()> {
+    for task in queue.tasks(&[State::Available, State::Scheduled, State::Retryable], usize::MAX).await? {
+        let is_meant = |object: &TaskObject| keys.contains(&object.position.key);
+        let (meant, others): (Vec<TaskObject>, Vec<TaskObject>) = task.objects.iter().cloned().partition(is_meant);
+        if meant.is_empty() || others.is_empty() {
+            continue;
+        }
+        let new = |objects| NewTask {
+            table: task.table.clone(),
+            pipeline: task.pipeline.clone(),
+            ordered: task.ordered,
+            priority: task.priority,
+            delay: None,
+            objects,
+        };
+        queue.enqueue(vec![new(meant), new(others)], &[task.id]).await?;
+    }
+    Ok(())
+}
+
+/// How many other objects are in running tasks with these.
+async fn others_that_run(queue: &dyn Queue, keys: &[String]) -> Result<u64> {
+    let is_meant = |object: &&TaskObject| keys.contains(&object.position.key);
+    let running = queue.tasks(&[State::Running], usize::MAX).await?;
+    let of_them = running.iter().filter(|task| task.objects.iter().any(|object| is_meant(&object)));
+    Ok(of_them.flat_map(|task| &task.objects).filter(|object| !is_meant(object)).count() as u64)
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c str> {

@@ -62,6 +62,7 @@ fn in_words(summary: &Summary) -> String {
     part(summary.failed.len() as u64, "object failed", "objects failed");
     part(summary.changed.len() as u64, "object changed while it was read", "objects changed while they were read");
     part(summary.settling.len() as u64, "object still being written", "objects still being written");
+    part(summary.unfinished.len() as u64, "object not finished", "objects not finished");
     part(summary.ambiguous.len() as u64, "object of two pipelines", "objects of two pipelines");
     part(summary.waiting.len() as u64, "pipeline waits", "pipelines wait");
     part(summary.unmatched, "object of no pipeline", "objects of no pipeline");

@@ -13,7 +13,7 @@ use crate::pipeline::Error;
 use crate::project::Project;
 use crate::scheduler::{Scheduler, forget_other_rules};
 use crate::stop::{Stop, Urgency, stop};
-use crate::worker::{Keeper, LEASE, Pool, Until, name};
+use crate::worker::{KEPT, Keeper, LEASE, Pool, Until, name};
 use crate::{once, systemd};
 
 #[derive(Debug, Args)]
@@ -105,6 +105,7 @@ impl Session {
             );
         }
         forget_other_rules(&project).await?;
+        project.queue.prune(project.queue.now().await? - KEPT).await?;
         let (stopper, stop) = stop();
         Ok(Self {
             project: Arc::new(project),

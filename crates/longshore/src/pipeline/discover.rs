@@ -70,12 +70,16 @@ pub async fn discover(pipelines: &[Pipeline], only: Option<&[ObjectKey]>, ctx: &
 }
 
 /// Looks up objects that just arrived, and matches them with the pipelines. They do not settle: it
-/// is known that they are whole.
+/// is known that they are whole. Where one is of a table whose order matters, all that waits is
+/// listed with it: an older object that nobody has seen yet goes before it.
 ///
 /// # Errors
 /// As [`discover`].
 pub async fn arrived(pipelines: &[Pipeline], keys: &[ObjectKey], ctx: &Context) -> Result<Discovered, Error> {
-    let mut found = Discovered::empty()?;
+    let relative = |key: &ObjectKey| key.as_str().strip_prefix(&ctx.prefixes.pending).map(str::to_owned);
+    let minds_order = |at: &usize| pipelines[*at].mode.is_ordered();
+    let is_ordered = keys.iter().filter_map(relative).any(|key| matching(pipelines, &key).iter().any(minds_order));
+    let mut found = if is_ordered { discover(pipelines, None, ctx).await? } else { Discovered::empty()? };
     let mut objects = Vec::with_capacity(keys.len());
     for key in keys {
         objects.extend(ctx.bucket.head(key).await?);

@@ -28,6 +28,9 @@ pub struct Summary {
     pub changed: Vec<String>,
     /// Objects that are still being written.
     pub settling: Vec<String>,
+    /// Objects that are not brought to their end, because the process was told to end, or somebody
+    /// cancelled or took them.
+    pub unfinished: Vec<String>,
     /// Number of objects that belong to no pipeline.
     pub unmatched: u64,
 }
@@ -51,6 +54,7 @@ impl Summary {
             && self.ambiguous.is_empty()
             && self.changed.is_empty()
             && self.settling.is_empty()
+            && self.unfinished.is_empty()
     }
 
     /// Counts what became of a plan.
@@ -78,6 +82,7 @@ impl Summary {
         self.changed.extend(other.changed);
         self.settling.extend(other.settling);
         self.unmatched += other.unmatched;
+        self.unfinished.extend(other.unfinished);
     }
 
     /// Notes that a pipeline waits.

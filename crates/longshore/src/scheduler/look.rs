@@ -21,7 +21,7 @@ use crate::project::Project;
 const STRETCH: usize = 1_000;
 /// Tasks that are queued at once.
 const BATCH: usize = 50;
-/// Objects of one table that a look queues at most: the next one goes on.
+/// Objects of one table that are in the queue at most, the oldest first: later looks go on.
 const AT_MOST: usize = 50_000;
 /// Objects that one task of `replace` holds at most; all but the newest are superseded by it.
 const REPLACE_AT_MOST: usize = 10_000;
@@ -35,8 +35,8 @@ const SET_ASIDE: usize = 1_000;
 pub struct Scope<'a> {
     /// Only these keys.
     pub only: Option<&'a [ObjectKey]>,
-    /// These keys are known to be whole: they are looked up one by one, and do not settle.
-    pub arrived: bool,
+    /// These keys just arrived, and are whole: they do not settle.
+    pub arrived: Option<&'a [ObjectKey]>,
     /// Only pipelines of these names.
     pub pipelines: Option<&'a [String]>,
     /// Whether a person waits for the outcome: then what cannot be loaded is said each time.
@@ -70,9 +70,9 @@ pub struct Looked {
 /// The bucket cannot be listed, or the queue or the journal cannot be written.
 pub async fn look(project: &Project, scope: Scope<'_>) -> Result<Looked, Error> {
     let pipelines = &project.config.pipelines;
-    let found = match scope.only {
-        Some(keys) if scope.arrived => discover::arrived(pipelines, keys, &project.ctx).await?,
-        only => discover::discover(pipelines, only, &project.ctx).await?,
+    let found = match scope.arrived {
+        Some(keys) => discover::arrived(pipelines, keys, &project.ctx).await?,
+        None => discover::discover(pipelines, scope.only, &project.ctx).await?,
     };
     longshore_warehouse::crash_point("list");
     let mut looked = Looked::default();
@@ -81,7 +81,7 @@ pub async fn look(project: &Project, scope: Scope<'_>) -> Result<Looked, Error> 
     looked.settling = settling;
     looked.ambiguous = ambiguous.iter().map(|(key, _)| key.as_str().to_owned()).collect();
     looked.unmatched = unmatched.count;
-    if scope.only.is_none() {
+    if scope.only.is_none() && scope.arrived.is_none() {
         find_claims(&spool, project).await?;
         tidy(&spool, scope, project).await?;
     }
@@ -91,10 +91,22 @@ pub async fn look(project: &Project, scope: Scope<'_>) -> Result<Looked, Error> 
     }
     let mut order: Vec<usize> = lanes.keys().copied().collect();
     order.sort_unstable();
+    // An object that cannot be moved comes back to its place, and so arrives again and again: it is
+    // left to the schedule.
+    let stuck: Vec<String> = match scope.arrived {
+        Some(_) => {
+            let pauses = project.queue.pauses().await?.into_iter();
+            pauses.filter(|pause| pause.kind == PauseKind::Objects).map(|pause| pause.pipeline).collect()
+        }
+        None => Vec::new(),
+    };
     for lane in order {
-        Lane::new(lane, &spool, scope, project).queue(&mut looked).await?;
+        let is_stuck = lanes[&lane].iter().any(|at| stuck.contains(&pipelines[*at].name));
+        if !is_stuck {
+            Lane::new(lane, &spool, scope, project).queue(&mut looked).await?;
+        }
     }
-    if !scope.arrived {
+    if scope.arrived.is_none() {
         project.queue.probe().await?;
     }
     Ok(looked)
@@ -254,15 +266,19 @@ impl<'a> Lane<'a> {
     }
 
     async fn queue(mut self, looked: &mut Looked) -> Result<(), Error> {
-        let withdrawn = if self.is_ordered { self.overlapping().await? } else { HashSet::new() };
-        let (mut after, mut count) = (None, 0);
+        // Only a look at everything may undo what others queued: it finds all of it again.
+        let is_whole = self.scope.only.is_none();
+        let withdrawn = if self.is_ordered && is_whole { self.overlapping().await? } else { HashSet::new() };
+        let (mut after, mut count, mut more) = (None, 0, false);
         loop {
             let stretch = self.spool.next(self.lane, after.as_ref(), STRETCH)?;
             let Some((_, last)) = stretch.last() else { break };
             after = Some(last.position());
-            for (at, landed) in self.fresh(stretch, &withdrawn).await? {
-                if count == AT_MOST {
-                    looked.more = true;
+            let (fresh, open) = self.fresh(stretch, &withdrawn).await?;
+            count += open;
+            for (at, landed) in fresh {
+                if count >= AT_MOST {
+                    more = true;
                     break;
                 }
                 count += 1;
@@ -271,10 +287,11 @@ impl<'a> Lane<'a> {
             if self.tasks.len() >= BATCH {
                 self.flush(looked).await?;
             }
-            if looked.more {
+            if more || count >= AT_MOST {
                 break;
             }
         }
+        looked.more = looked.more || more;
         let mut open: Vec<usize> = self.groups.keys().copied().collect();
         open.sort_unstable();
         for at in open {
@@ -283,23 +300,28 @@ impl<'a> Lane<'a> {
         self.flush(looked).await
     }
 
-    /// Objects that are to be queued: of a pipeline that is meant, in no task, and not done for good.
+    /// Objects that are to be queued: of a pipeline that is meant, in no task, and not done for good; and
+    /// how many others are in tasks. Where order matters the pipelines of a table are meant together.
     async fn fresh(
         &self,
         stretch: Vec<(usize, Landed)>,
         withdrawn: &HashSet<String>,
-    ) -> Result<Vec<(usize, Landed)>, Error> {
+    ) -> Result<(Vec<(usize, Landed)>, usize), Error> {
         let identities: Vec<String> = stretch.iter().map(|(_, landed)| landed.identity.to_string()).collect();
         let are_open = self.project.queue.are_open(&self.table, &identities).await?;
         let mut fresh = Vec::with_capacity(stretch.len());
+        let mut open = 0;
         for (((at, landed), identity), is_open) in stretch.into_iter().zip(identities).zip(are_open) {
             let name = &self.project.config.pipelines[at].name;
-            let is_meant = self.scope.pipelines.is_none_or(|names| names.contains(name));
-            if is_meant && (!is_open || withdrawn.contains(&identity)) {
+            let is_meant = self.is_ordered || self.scope.pipelines.is_none_or(|names| names.contains(name));
+            if is_open && !withdrawn.contains(&identity) {
+                open += 1;
+            } else if is_meant {
                 fresh.push((at, landed));
             }
         }
-        if self.project.ctx.keep { self.without_done(fresh).await } else { Ok(fresh) }
+        let fresh = if self.project.ctx.keep { self.without_done(fresh).await? } else { fresh };
+        Ok((fresh, open))
     }
 
     /// Leaves out objects that stay in the bucket and are in the ledger.
@@ -340,7 +362,8 @@ impl<'a> Lane<'a> {
         }
         let Some(oldest) = self.oldest_fresh().await? else { return Ok(HashSet::new()) };
         let mut withdrawn = HashSet::new();
-        for task in waiting.iter().filter(|task| task.priority == 0 && task.attempts == 0) {
+        // A task over which a worker died is left as it is: it counts how often.
+        for task in waiting.iter().filter(|task| task.priority == 0 && task.deaths == 0) {
             let reaches_beyond = task.objects.iter().any(|object| {
                 (object.position.modified_at, object.position.key.as_str()) > (oldest.modified_at, oldest.key.as_str())
             });
@@ -358,7 +381,7 @@ impl<'a> Lane<'a> {
             let stretch = self.spool.next(self.lane, after.as_ref(), STRETCH)?;
             let Some((_, last)) = stretch.last() else { return Ok(None) };
             after = Some(last.position());
-            if let Some((_, first)) = self.fresh(stretch, &HashSet::new()).await?.first() {
+            if let Some((_, first)) = self.fresh(stretch, &HashSet::new()).await?.0.first() {
                 return Ok(Some(first.position()));
             }
         }

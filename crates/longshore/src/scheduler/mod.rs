@@ -8,11 +8,12 @@ mod look;
 mod rule;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use longshore_queue::WorkerId;
 use tokio::sync::{Notify, mpsc};
 
@@ -25,6 +26,7 @@ use crate::config::{Config, Place};
 use crate::pipeline::Error;
 use crate::project::Project;
 use crate::stop::{Stop, Urgency};
+use crate::worker::KEPT;
 
 /// Name of the schedule of all pipelines that have none of their own.
 const PROJECT: &str = "project";
@@ -34,8 +36,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 const COLLECT: Duration = Duration::from_millis(20);
 /// Pause before the next look where one could not queue everything.
 const MORE: Duration = Duration::from_secs(30);
-/// How long tasks that are done are kept.
-const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// Pause before a directory that cannot be watched yet is tried again.
 const WATCH_AGAIN: Duration = Duration::from_secs(10);
 
@@ -80,57 +80,53 @@ impl Scheduler {
         // Where nobody else is at work, whatever landed since is looked at now and not at the next tick.
         let mut all_now = self.project.queue.workers().await?.len() <= 1;
         let mut watching = Watching::new(&self.project);
-        let mut said: BTreeMap<String, String> = BTreeMap::new();
+        let mut faults = Faults::default();
         loop {
             watching.start();
-            let mut more = false;
+            let mut is_wrong = false;
             for (name, (schedule, pipelines)) in &schedules {
-                match self.tick(name, schedule, pipelines, all_now).await {
-                    Ok(is_more) => {
-                        more = more || is_more;
-                        if said.remove(name).is_some() {
-                            tracing::info!("schedule `{name}` looks at the bucket again");
-                        }
-                    }
-                    Err(error) => {
-                        let text = error.chain();
-                        if said.insert(name.clone(), text.clone()) != Some(text) {
-                            say(name, &error);
-                        }
-                    }
-                }
+                // A look may take long, and may be dropped: what it queued is queued.
+                let ticked = tokio::select! {
+                    ticked = self.tick(name, schedule, pipelines, all_now) => ticked,
+                    () = self.stop.at_least(Urgency::Gentle) => return Ok(()),
+                };
+                is_wrong = is_wrong || ticked.is_err();
+                faults.note(name, ticked);
             }
             all_now = false;
-            let pause = if more { MORE } else { self.until_next().await };
+            let swept = self.sweep().await.map(|()| true);
+            is_wrong = is_wrong || swept.is_err();
+            faults.note("sweep", swept);
+            let pause = if is_wrong { SWEEP } else { self.until_next().await };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                keys = watching.arrivals() => match keys {
-                    Some(keys) => self.arrived(keys).await,
-                    None => all_now = true,
+                came = watching.arrivals() => match came {
+                    Came::Keys(keys) => tokio::select! {
+                        later = self.arrived(keys, watching.settle, &schedules) => watching.later(later),
+                        () = self.stop.at_least(Urgency::Gentle) => return Ok(()),
+                    },
+                    Came::Everything => all_now = true,
                 },
                 () = self.stop.at_least(Urgency::Gentle) => return Ok(()),
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::error!("{}; trying again", error.chain());
             }
         }
     }
 
-    /// Makes the tick of a schedule, if it is due and nobody else makes it. Returns whether there is
-    /// more than one look can queue.
+    /// Makes the tick of a schedule, if it is due and nobody else makes it. Returns whether it looked.
     async fn tick(&self, name: &str, schedule: &Schedule, pipelines: &[String], now: bool) -> Result<bool, Error> {
         let queue = &self.project.queue;
         let at = queue.now().await?;
+        self.forget_if_far(name, schedule, at).await?;
         let first = match schedule.when {
             When::Every(_) => at,
             When::Cron { .. } => schedule.next_with_jitter(at),
         };
-        // The rule is told anew where a look at once is wanted: then the schedule is due.
         let Some(tick) = queue.begin_tick(name, &schedule.rule(), first, &self.worker).await? else {
+            // What a pattern says holds whatever else happens.
             if !now || !matches!(schedule.when, When::Every(_)) {
                 return Ok(false);
             }
-            return self.look_for(pipelines).await.map(|looked| looked.more);
+            return self.look_for(pipelines).await.map(|_| true);
         };
         self.is_busy.store(true, Ordering::Relaxed);
         let looked = self.look_for(pipelines).await;
@@ -138,11 +134,27 @@ impl Scheduler {
         let now = queue.now().await?;
         // Ticks that were missed are made up for by one.
         let next = Some(schedule.next_with_jitter(tick.due)).filter(|next| *next > now);
-        let next = next.unwrap_or_else(|| schedule.next_with_jitter(now));
+        let mut next = next.unwrap_or_else(|| schedule.next_with_jitter(now));
+        if looked.as_ref().is_ok_and(|looked| looked.more && !looked.tasks.is_empty()) {
+            next = next.min(now + MORE);
+        }
         let error = looked.as_ref().err().map(Error::chain);
         queue.end_tick(&tick, next, error.as_deref()).await?;
+        queue.prune(now - KEPT).await?;
         tracing::debug!("schedule `{name}` was due at {}, is due next at {next}", tick.due);
-        Ok(looked?.more)
+        looked.map(|_| true)
+    }
+
+    /// Forgets when a schedule is due that is due later than its rule can say: the clock was ahead.
+    async fn forget_if_far(&self, name: &str, schedule: &Schedule, now: Timestamp) -> Result<(), Error> {
+        let Some(next) = schedule.next_after(now) else { return Ok(()) };
+        let farthest = next + schedule.jitter + MORE;
+        let known = self.project.queue.schedules().await?;
+        if known.iter().any(|known| known.name == name && known.next_at > farthest) {
+            let others: Vec<String> = known.into_iter().map(|known| known.name).filter(|other| other != name).collect();
+            self.project.queue.keep_schedules(&others).await?;
+        }
+        Ok(())
     }
 
     async fn look_for(&self, pipelines: &[String]) -> Result<Looked, Error> {
@@ -155,15 +167,42 @@ impl Scheduler {
         Ok(looked)
     }
 
-    /// Looks at objects that just arrived.
-    async fn arrived(&self, keys: BTreeSet<String>) {
-        let keys: Vec<ObjectKey> = keys.into_iter().map(ObjectKey::new).collect();
-        let scope = Scope { only: Some(&keys), arrived: true, ..Scope::default() };
+    /// Looks at files that just arrived, but for those of pipelines whose schedule is a pattern.
+    /// Returns those that are not whole yet, with how long to wait.
+    async fn arrived(
+        &self,
+        keys: BTreeMap<String, bool>,
+        settle: Duration,
+        schedules: &BTreeMap<String, (Schedule, Vec<String>)>,
+    ) -> Vec<(String, Duration)> {
+        let (mut whole, mut later) = (Vec::new(), Vec::new());
+        for (key, is_whole) in keys {
+            let name = ObjectKey::new(key.clone());
+            if is_whole {
+                whole.push(name);
+            } else if let Ok(Some(object)) = self.project.ctx.bucket.head(&name).await {
+                let age = Duration::try_from(Timestamp::now().duration_since(object.modified_at)).unwrap_or_default();
+                match settle.checked_sub(age).filter(|rest| !rest.is_zero()) {
+                    Some(rest) => later.push((key, rest)),
+                    None => whole.push(name),
+                }
+            }
+        }
+        let pipelines: Vec<String> = schedules
+            .values()
+            .filter(|(schedule, _)| matches!(schedule.when, When::Every(_)))
+            .flat_map(|(_, names)| names.iter().cloned())
+            .collect();
+        if whole.is_empty() || pipelines.is_empty() {
+            return later;
+        }
+        let scope = Scope { arrived: Some(&whole), pipelines: Some(&pipelines), ..Scope::default() };
         match look(&self.project, scope).await {
             Ok(_) => self.bell.notify_one(),
             // The next tick finds them.
             Err(error) => tracing::debug!("what arrived cannot be looked at: {}", error.chain()),
         }
+        later
     }
 
     /// Frees what dead workers held, and forgets what was done long ago.
@@ -181,7 +220,6 @@ impl Scheduler {
         if !swept.returned.is_empty() {
             self.bell.notify_one();
         }
-        queue.prune(queue.now().await? - KEPT).await?;
         Ok(())
     }
 
@@ -202,28 +240,65 @@ impl Scheduler {
     }
 }
 
-/// A fault of a look: nothing is lost, the next tick looks again.
-fn say(name: &str, error: &Error) {
-    let hint = error.hint().map_or_else(String::new, |cure| format!("\nhint: {cure}"));
-    tracing::error!("schedule `{name}`: {}; trying again{hint}", error.chain());
+/// Faults of looks: each is said once, and so is its end. Nothing is lost: the next look finds
+/// everything.
+#[derive(Default)]
+struct Faults {
+    said: BTreeMap<String, String>,
+}
+
+impl Faults {
+    /// Notes how a look ended; `false`: there was none.
+    fn note(&mut self, name: &str, ended: Result<bool, Error>) {
+        match ended {
+            Ok(false) => {}
+            Ok(true) => {
+                if self.said.remove(name).is_some() {
+                    tracing::info!("`{name}` works again");
+                }
+            }
+            Err(error) => {
+                let text = error.chain();
+                let hint = error.hint().map_or_else(String::new, |cure| format!("\nhint: {cure}"));
+                if self.said.get(name) != Some(&text) {
+                    tracing::error!("`{name}`: {text}; trying again{hint}");
+                    self.said.insert(name.to_owned(), text);
+                }
+            }
+        }
+    }
+}
+
+/// What a watched directory tells.
+enum Came {
+    /// Files that arrived, each with whether it is whole for sure.
+    Keys(BTreeMap<String, bool>),
+    /// More than can be told.
+    Everything,
 }
 
 /// A directory that is watched, if the bucket is one.
 struct Watching {
     root: Option<(std::path::PathBuf, String)>,
+    /// How long a file must be unchanged that was closed: it may be opened again. One that is renamed
+    /// into place is whole.
+    settle: Duration,
     watch: Option<(Watch, mpsc::Receiver<Arrival>)>,
-    tried_at: Option<std::time::Instant>,
+    tried_at: Option<Instant>,
+    /// Files that came, with when to look at them and whether they are whole for sure.
+    ready: BTreeMap<String, (Instant, bool)>,
 }
 
 impl Watching {
     fn new(project: &Project) -> Self {
-        let root = match &project.config.bucket.place {
+        let (root, settle) = match &project.config.bucket.place {
             Place::Directory(directory) => {
-                Some((directory.path.clone(), project.config.bucket.prefixes.pending.clone()))
+                let pending = project.config.bucket.prefixes.pending.clone();
+                (Some((directory.path.clone(), pending)), directory.settle)
             }
-            Place::S3(_) => None,
+            Place::S3(_) => (None, Duration::ZERO),
         };
-        Self { root, watch: None, tried_at: None }
+        Self { root, settle, watch: None, tried_at: None, ready: BTreeMap::new() }
     }
 
     /// Begins to watch, if that has not begun yet.
@@ -239,27 +314,49 @@ impl Watching {
             }
             Err(_) => {}
         }
-        self.tried_at = Some(std::time::Instant::now());
+        self.tried_at = Some(Instant::now());
     }
 
-    /// Keys that arrived, collected for a moment; `None` where everything is to be looked at.
-    async fn arrivals(&mut self) -> Option<BTreeSet<String>> {
-        let Some((_, receiver)) = &mut self.watch else { return std::future::pending().await };
-        let mut keys = BTreeSet::new();
-        let mut next = receiver.recv().await;
+    /// Files to look at again after a while.
+    fn later(&mut self, keys: Vec<(String, Duration)>) {
+        let now = Instant::now();
+        for (key, rest) in keys {
+            self.ready.entry(key).or_insert((now + rest, false));
+        }
+    }
+
+    /// What came, collected for a moment. May be dropped and called again: nothing is forgotten.
+    async fn arrivals(&mut self) -> Came {
         loop {
-            match next {
-                Some(Arrival::Key(key)) => keys.insert(key),
-                Some(Arrival::Rescan) => return None,
-                None => {
-                    // It ended; it is begun again with the next round.
-                    self.watch = None;
-                    return None;
+            let Some((_, receiver)) = &mut self.watch else { return std::future::pending().await };
+            let due = self.ready.values().map(|(at, _)| *at).min();
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until((due + COLLECT).into()).await,
+                    None => std::future::pending().await,
                 }
             };
-            match tokio::time::timeout(COLLECT, receiver.recv()).await {
-                Ok(arrival) => next = arrival,
-                Err(_) => return Some(keys),
+            tokio::select! {
+                biased;
+                () = wait => {
+                    let now = Instant::now();
+                    let keys = self.ready.extract_if(.., |_, (at, _)| *at <= now);
+                    return Came::Keys(keys.map(|(key, (_, is_whole))| (key, is_whole)).collect());
+                }
+                arrival = receiver.recv() => match arrival {
+                    Some(Arrival::Renamed(key)) => {
+                        self.ready.insert(key, (Instant::now(), true));
+                    }
+                    Some(Arrival::Closed(key)) => {
+                        self.ready.insert(key, (Instant::now() + self.settle, false));
+                    }
+                    Some(Arrival::Rescan) => return Came::Everything,
+                    None => {
+                        // It ended; it is begun again with the next round.
+                        self.watch = None;
+                        return Came::Everything;
+                    }
+                },
             }
         }
     }

@@ -10,7 +10,7 @@
 //! # What may be lost
 //!
 //! Nothing, as long as the caller starts the watch, then lists, then listens: a file comes as
-//! [`Arrival::Key`], or a [`Arrival::Rescan`] is received after it was finished.
+//! [`Arrival::Closed`] or [`Arrival::Renamed`], or a [`Arrival::Rescan`] is received after it was finished.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -28,9 +28,11 @@ const WAITING: usize = 1_024;
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// This file was finished: its key, exactly as a listing shows it. It may be gone again, and
-    /// the same key may come more than once.
-    Key(String),
+    /// This file was closed after somebody wrote: its key, exactly as a listing shows it. It may be
+    /// gone again, and the same key may come more than once.
+    Closed(String),
+    /// This file was renamed into place.
+    Renamed(String),
     /// More happened than can be told: list everything. It covers what is finished until it is
     /// received.
     Rescan,
@@ -156,7 +158,7 @@ impl Ears {
     fn take(&self, event: &Event) {
         let Some(path) = event.paths.first() else { return };
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.file(path),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.file(path, Arrival::Closed),
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => self.renamed(path),
             EventKind::Create(CreateKind::Folder) => self.cover(path),
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
@@ -168,18 +170,18 @@ impl Ears {
         }
     }
 
-    fn file(&self, path: &Path) {
+    fn file(&self, path: &Path, arrival: impl FnOnce(String) -> Arrival) {
         if let Some(key) = self.names.key(path)
             && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
         {
-            self.outbox.put(Arrival::Key(key));
+            self.outbox.put(arrival(key));
         }
     }
 
     fn renamed(&self, path: &Path) {
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.cover(path),
-            _ => self.file(path),
+            _ => self.file(path, Arrival::Renamed),
         }
     }
 
@@ -322,7 +324,7 @@ mod tests {
             let mut seen = Vec::new();
             loop {
                 match self.next().await.expect("the watch is on") {
-                    Arrival::Key(key) if key == "pending/mark" => return seen,
+                    Arrival::Closed(key) if key == "pending/mark" => return seen,
                     arrival => seen.push(arrival),
                 }
             }
@@ -330,7 +332,7 @@ mod tests {
     }
 
     fn key(key: &str) -> Arrival {
-        Arrival::Key(key.to_owned())
+        Arrival::Closed(key.to_owned())
     }
 
     #[tokio::test]
@@ -343,7 +345,7 @@ mod tests {
         drop(file);
         assert_eq!(bench.next().await, Some(key("pending/a b ü%2F+.csv")));
         bench.write("pending/old/b.csv");
-        assert_eq!(bench.next().await, Some(key("pending/old/b.csv")));
+        assert_eq!(bench.next().await, Some(Arrival::Renamed("pending/old/b.csv".to_owned())));
     }
 
     #[tokio::test]
@@ -354,7 +356,7 @@ mod tests {
         assert_eq!(bench.next().await, Some(key("pending/a.csv")));
         bench.write("outside.csv");
         fs::rename(bench.path("outside.csv"), bench.path("pending/old/b.csv")).unwrap();
-        assert_eq!(bench.next().await, Some(key("pending/old/b.csv")));
+        assert_eq!(bench.next().await, Some(Arrival::Renamed("pending/old/b.csv".to_owned())));
     }
 
     #[tokio::test]
@@ -417,7 +419,7 @@ mod tests {
             (0..50).map(|round| format!("pending/{round}/x/y/a.csv")).collect();
         while !missing.is_empty() {
             match bench.next().await.expect("the watch is on") {
-                Arrival::Key(key) => drop(missing.remove(&key)),
+                Arrival::Closed(key) | Arrival::Renamed(key) => drop(missing.remove(&key)),
                 Arrival::Rescan => missing.clear(), // all of them lie there by now
             }
         }

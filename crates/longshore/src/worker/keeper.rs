@@ -26,12 +26,14 @@ pub(super) enum Verdict {
 /// The leases of this process. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Keeper {
-    leases: Arc<Mutex<HashMap<TaskId, Kept>>>,
+    leases: Arc<Mutex<HashMap<Held, Kept>>>,
 }
+
+/// A lease: a task that was lost may be leased again by the same process while it still works on it.
+type Held = (TaskId, Token);
 
 #[derive(Debug)]
 struct Kept {
-    token: Token,
     progress: Progress,
     total_bytes: u64,
     verdict: watch::Sender<Option<Verdict>>,
@@ -52,20 +54,20 @@ impl Broken {
 }
 
 impl Keeper {
-    fn leases(&self) -> MutexGuard<'_, HashMap<TaskId, Kept>> {
+    fn leases(&self) -> MutexGuard<'_, HashMap<Held, Kept>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renews a lease from now on.
     pub(super) fn keep(&self, id: TaskId, token: Token, progress: Progress, total_bytes: u64) -> Broken {
         let (verdict, receiver) = watch::channel(None);
-        self.leases().insert(id, Kept { token, progress, total_bytes, verdict });
+        self.leases().insert((id, token), Kept { progress, total_bytes, verdict });
         Broken(receiver)
     }
 
     /// Renews a lease no more.
-    pub(super) fn release(&self, id: TaskId) {
-        self.leases().remove(&id);
+    pub(super) fn release(&self, id: TaskId, token: &Token) {
+        self.leases().remove(&(id, token.clone()));
     }
 
     /// Renews all leases, for ever. `always`: also where there are none, since this process may be
@@ -77,9 +79,9 @@ impl Keeper {
             let renewals: Vec<Renewal> = self
                 .leases()
                 .iter()
-                .map(|(id, kept)| Renewal {
+                .map(|((id, token), kept)| Renewal {
                     id: *id,
-                    token: kept.token.clone(),
+                    token: token.clone(),
                     progress: longshore_queue::Progress { bytes: kept.progress.bytes(), total_bytes: kept.total_bytes },
                 })
                 .collect();
@@ -93,23 +95,23 @@ impl Keeper {
                     for (renewal, answer) in renewals.iter().zip(answers) {
                         match answer {
                             Renewed::Held => {}
-                            Renewed::CancelAsked => self.tell(renewal.id, Verdict::Cancelled),
-                            Renewed::Lost => self.tell(renewal.id, Verdict::Lost),
+                            Renewed::CancelAsked => self.tell(renewal, Verdict::Cancelled),
+                            Renewed::Lost => self.tell(renewal, Verdict::Lost),
                         }
                     }
                 }
                 Err(error) => {
                     tracing::warn!("leases cannot be renewed: {}", Error::from(error).chain());
                     if renewed_at.elapsed() > LEASE {
-                        renewals.iter().for_each(|renewal| self.tell(renewal.id, Verdict::Lost));
+                        renewals.iter().for_each(|renewal| self.tell(renewal, Verdict::Lost));
                     }
                 }
             }
         }
     }
 
-    fn tell(&self, id: TaskId, verdict: Verdict) {
-        if let Some(kept) = self.leases().get(&id) {
+    fn tell(&self, renewal: &Renewal, verdict: Verdict) {
+        if let Some(kept) = self.leases().get(&(renewal.id, renewal.token.clone())) {
             kept.verdict.send_replace(Some(verdict));
         }
     }

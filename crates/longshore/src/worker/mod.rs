@@ -25,6 +25,8 @@ use crate::stop::{Stop, Urgency};
 
 /// Life of a lease that is not renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
+/// How long tasks that are done are kept.
+pub const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// How often the queue is asked for what others queued.
 const POLL: Duration = Duration::from_secs(1);
 /// The same while tasks of others are waited for.

@@ -74,7 +74,7 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
     if let Some(end) = end {
         finish(pool, &lease, end, learned).await;
     }
-    pool.keeper.release(task.id);
+    pool.keeper.release(task.id, &lease.token);
     summary
 }
 
@@ -133,8 +133,11 @@ async fn failed(pool: &Pool, lease: &Lease, pipeline: &Pipeline, error: Error, l
             record(pool, lease, pipeline, &error);
             let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
             learned.waiting.insert(pipeline.name.clone(), waiting);
-        } else {
+        } else if tries < TRIES {
             tracing::warn!("{}; trying again in {} ms", error.chain(), after.as_millis());
+        } else {
+            // It was said; `status` goes on saying it.
+            tracing::debug!("{}; trying again in {} ms", error.chain(), after.as_millis());
         }
         return Some(End::Retry { after, error: error.chain() });
     }

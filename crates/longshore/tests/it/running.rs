@@ -37,7 +37,7 @@ fn until_a_task_is(project: &Project, state: &str) {
 }
 
 #[test]
-fn a_file_in_a_directory_is_loaded_when_it_is_written() {
+fn a_file_that_is_renamed_into_place_is_loaded_at_once() {
     // It settles for longer than the test lasts, and is looked at only once an hour.
     let project = scheduled(On::Directory, "every = \"1h\"", APPEND);
     let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
@@ -46,11 +46,8 @@ fn a_file_in_a_directory_is_loaded_when_it_is_written() {
     running.until_it_says("looking after 1 pipeline");
     project.drop("first.csv", numbered([1]));
     project.until_keys(&["processed/<today>/first.csv"]);
-    // Written in place, as `cp` does.
-    std::fs::write(project.path("bucket/pending/second.csv"), numbered([2])).unwrap();
-    project.until_keys(&["processed/<today>/first.csv", "processed/<today>/second.csv"]);
     running.stop();
-    assert_eq!(project.rows(T), ["1|n1", "2|n2"]);
+    assert_eq!(project.rows(T), ["1|n1"]);
 }
 
 #[test]
@@ -216,7 +213,8 @@ fn a_cancelled_task_whose_object_is_gone_is_forgotten() {
 
 #[test]
 fn a_pipeline_goes_on_by_itself_when_the_cause_is_gone() {
-    let project = project(On::S3, APPEND);
+    // Less often than the warehouse is let go.
+    let project = scheduled(On::S3, "every = \"3s\"", APPEND);
     project.sql("ALTER TABLE t RENAME TO away");
     project.drop("1.csv", numbered([1]));
     let running = project.start(&["run"], &[]);
@@ -359,4 +357,97 @@ fn what_waits_in_the_queue_may_be_replaced_or_removed() {
     assert_eq!(project.keys(), ["processed/<today>/1.csv", "processed/<today>/4.csv"]);
     assert_eq!(project.value("SELECT count(*) FROM longshore.ledger WHERE late"), "0");
     project.run(&["audit"]).exits(0);
+}
+
+#[test]
+fn cancelling_one_object_sets_only_that_aside() {
+    let project = project(On::Directory, "mode = \"append\"");
+    project.run(&["pause", "t"]).exits(0);
+    for id in 1..=3 {
+        project.drop(&format!("{id}.csv"), numbered([id]));
+    }
+    project.load_some();
+    project.run(&["cancel", "pending/2.csv"]).exits(0).prints("1 queued task cancelled");
+    project.run(&["resume", "t"]).exits(0);
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "3|n3"]);
+    project.run(&["retry", "pending/2.csv"]).exits(0).prints("1 object loaded");
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+}
+
+#[test]
+fn a_file_that_is_closed_and_written_on_is_loaded_whole() {
+    let project = scheduled(On::Directory, "every = \"1h\"", APPEND);
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("settle = \"0s\"", "settle = \"1s\""));
+    let running = project.start(&["run"], &[]);
+    running.until_it_says("looking after");
+    let path = project.path("bucket/pending/1.csv");
+    for line in ["id,name", "1,n1", "2,n2", "3,n3"] {
+        use std::io::Write as _;
+        let mut file = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+        writeln!(file, "{line}").unwrap();
+        drop(file);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    project.until_keys(&["processed/<today>/1.csv"]);
+    running.stop();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+}
+
+#[test]
+fn an_older_object_that_arrives_later_goes_before_those_that_wait() {
+    let project = scheduled(On::Directory, "every = \"1h\"", UPSERT);
+    project.run(&["pause", "t"]).exits(0);
+    let running = project.start(&["run"], &[]);
+    running.until_it_says("looking after");
+    project.drop_at("b.csv", "id,name\n1,second\n", "2026-01-02T00:02:00Z");
+    until_a_task_is(&project, "available");
+    project.drop_at("a.csv", "id,name\n1,first\n", "2026-01-02T00:01:00Z");
+    project.drop_at("c.csv", "id,name\n2,third\n", "2026-01-02T00:03:00Z");
+    let objects = || status(&project)["tasks"][0]["objects"].as_u64();
+    until(|| objects() == Some(3), || format!("three objects: {}", status(&project)));
+    project.run(&["resume", "t"]).exits(0);
+    project.until_keys(&["processed/<today>/a.csv", "processed/<today>/b.csv", "processed/<today>/c.csv"]);
+    running.stop();
+    assert_eq!(project.rows(T), ["1|second", "2|third"]);
+    assert_eq!(project.value("SELECT count(*) FROM longshore.ledger WHERE late"), "0");
+}
+
+#[test]
+fn a_pass_that_is_told_to_end_says_that_something_is_left() {
+    let project = project(On::S3, APPEND);
+    project.drop("1.csv", numbered([1]));
+    project.drop("2.csv", numbered([2]));
+    project.store().inject(Request::every("GetObject"), Fault::Stall(3));
+    for arguments in [&["run", "--once"][..], &["load", "pending/1.csv"]] {
+        let mut pass = project.start(arguments, &[]);
+        until_a_task_is(&project, "running");
+        pass.signal("-TERM");
+        pass.until_it_says("stopping");
+        pass.signal("-TERM");
+        assert_eq!(pass.ends(), Some(1), "{arguments:?}: {}", pass.said());
+    }
+    project.store().heal();
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2"]);
+}
+
+#[test]
+fn a_schedule_that_a_wrong_clock_put_off_is_due_again() {
+    let project = project(On::S3, APPEND);
+    let scheduler = project.start(&["scheduler"], &[]);
+    until(|| status(&project)["schedules"][0]["last_at"].is_string(), || "a tick".to_owned());
+    scheduler.stop();
+    let journal = rusqlite::Connection::open(project.path(".longshore/journal.db")).unwrap();
+    journal.execute("UPDATE schedule SET next_at = next_at + 86400000000, token = NULL, worker = NULL", []).unwrap();
+    drop(journal);
+    // Not alone, so that the start itself is no reason to look.
+    let other = project.start(&["worker"], &[]);
+    other.until_it_says("up to");
+    let running = project.start(&["run"], &[]);
+    project.drop("1.csv", numbered([1]));
+    project.until_keys(&["processed/<today>/1.csv"]);
+    running.stop();
+    other.stop();
 }
