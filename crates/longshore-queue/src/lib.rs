@@ -147,7 +147,7 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Numbers of tasks and of the objects in them (of a completed task: that were in it), by state.
     async fn counts(&self) -> Result<Counts, QueueError>;
 
-    /// Takes a schedule, if it is due and nobody is busy with it. A schedule that nobody has heard of is
+    /// Takes a schedule, if it is due and nobody else is busy with it. A schedule that nobody has heard of is
     /// due at `first`; one whose rule (any text) is not the one that is known is due at `first` again,
     /// whatever a tick that began by the old rule says at its end. A worker that is busy keeps the
     /// schedule as it keeps a lease: [`Queue::renew`] prolongs it.

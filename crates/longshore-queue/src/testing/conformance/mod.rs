@@ -104,6 +104,7 @@ macro_rules! queue_conformance_tests {
                 a_schedule_is_due_at_its_first_time,
                 a_missed_tick_comes_once_and_late,
                 a_busy_schedule_does_not_tick,
+                a_worker_that_could_not_end_its_tick_takes_the_schedule_again,
                 a_renewed_tick_is_kept,
                 a_tick_that_was_not_renewed_is_lost,
                 a_dead_worker_frees_its_schedules,

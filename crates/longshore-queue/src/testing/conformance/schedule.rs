@@ -71,10 +71,18 @@ pub async fn a_busy_schedule_does_not_tick(bench: &dyn Bench) {
     let tick = begin(&stage).await.unwrap();
     stage.pass(LEASE / 2);
     assert_eq!(begin(&rival).await, None);
-    assert_eq!(begin(&stage).await, None);
     assert_eq!(stage.queue.schedules().await.unwrap()[0].busy_since, Some(began));
     assert!(end(&stage, &tick, began).await);
     assert!(begin(&rival).await.is_some());
+}
+
+/// It makes one tick at a time: what it holds is one that it could not end.
+pub async fn a_worker_that_could_not_end_its_tick_takes_the_schedule_again(bench: &dyn Bench) {
+    let stage = Stage::new(bench).await;
+    let tick = begin(&stage).await.unwrap();
+    let again = begin(&stage).await.unwrap();
+    assert!(!end(&stage, &tick, tick.due + MINUTE).await);
+    assert!(end(&stage, &again, again.due + MINUTE).await);
 }
 
 /// As a lease is.
