@@ -379,7 +379,7 @@ fn cancelling_one_object_sets_only_that_aside() {
 fn a_file_that_is_closed_and_written_on_is_loaded_whole() {
     let project = scheduled(On::Directory, "every = \"1h\"", APPEND);
     let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
-    project.write_config(&config.replace("settle = \"0s\"", "settle = \"1s\""));
+    project.write_config(&config.replace("settle = \"0s\"", "settle = \"4s\""));
     let running = project.start(&["run"], &[]);
     running.until_it_says("looking after");
     let path = project.path("bucket/pending/1.csv");
