@@ -66,7 +66,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Adds tasks. An object that is in an open task of its table already is left out, and so is a
     /// task of which no object is left. Tasks of `withdraw` that have not begun yet (`available`,
     /// `scheduled` or `retryable`) are removed first, so that their objects can be part of new ones;
-    /// those that are in any other state by now stay as they are.
+    /// those that are in any other state by now stay as they are. A task with an object of one that
+    /// was removed counts as queued since that was.
     async fn enqueue(&self, tasks: Vec<NewTask>, withdraw: &[TaskId]) -> Result<Enqueued, QueueError>;
 
     /// Which of these identities are in an open task of this table.
@@ -124,7 +125,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// is not replaced by a fault, and what an operator paused by nothing but an operator's word.
     async fn pause(&self, pause: Pause) -> Result<(), QueueError>;
 
-    /// Ends a pause of one of these kinds. Returns whether there was one.
+    /// Ends a pause of one of these kinds. Returns whether there was one. Where that was an operator's
+    /// and a task of the pipeline is discarded, it is paused by that again.
     async fn resume(&self, pipeline: &str, kinds: &[PauseKind]) -> Result<bool, QueueError>;
 
     /// Paused pipelines, by name.
@@ -138,8 +140,18 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// A task.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, QueueError>;
 
-    /// Tasks in these states, the most urgent first, with their objects, up to a number.
+    /// The objects of a task, in order; none of one that is completed.
+    async fn objects(&self, id: TaskId) -> Result<Vec<TaskObject>, QueueError>;
+
+    /// Tasks in these states, the most urgent first, up to a number.
     async fn tasks(&self, states: &[State], limit: usize) -> Result<Vec<Task>, QueueError>;
+
+    /// Open tasks that have an object of one of these keys, by id.
+    async fn having(&self, keys: &[String]) -> Result<Vec<Task>, QueueError>;
+
+    /// Whether any task that is queued since then or longer waits or runs (`available`, `scheduled`,
+    /// `retryable`, `running`).
+    async fn has_work_since(&self, queued_at: Timestamp) -> Result<bool, QueueError>;
 
     /// Tasks of a table that have not begun (`available`, `scheduled`, `retryable`), the oldest first.
     async fn waiting(&self, table: &str) -> Result<Vec<Task>, QueueError>;

@@ -48,7 +48,7 @@ pub struct NewTask {
     pub priority: i16,
     /// Not to be leased for so long.
     pub delay: Option<Duration>,
-    /// Its objects, in order; the position of the first is that of the task.
+    /// Its objects, in the order of their positions; the position of the first is that of the task.
     pub objects: Vec<TaskObject>,
 }
 
@@ -90,7 +90,7 @@ pub struct Task {
     pub priority: i16,
     /// Where it is on its way.
     pub state: State,
-    /// Since when it is queued.
+    /// Since when it is queued; if objects of it were in a task that was withdrawn for it: since when that was.
     pub queued_at: Timestamp,
     /// Not to be leased before; for a task that is retried, the time of its next attempt.
     pub not_before: Timestamp,
@@ -106,14 +106,20 @@ pub struct Task {
     pub started_at: Option<Timestamp>,
     /// How far its work has come, if it runs.
     pub progress: Progress,
+    /// The load that is open for it, as its worker said when it renewed.
+    pub load: Option<String>,
     /// Whether it is to be broken off.
     pub cancel_asked: bool,
     /// What went wrong at the last attempt.
     pub error: Option<String>,
     /// When it ended, if it has.
     pub ended_at: Option<Timestamp>,
-    /// Its objects, in order; none of a task that is completed.
-    pub objects: Vec<TaskObject>,
+    /// Position of its first object.
+    pub first: Position,
+    /// Position of its last object.
+    pub last: Position,
+    /// How many objects it has; of a task that is completed: had.
+    pub object_count: u64,
 }
 
 /// How far work has come.
@@ -130,6 +136,8 @@ pub struct Progress {
 pub struct Lease {
     /// The task.
     pub task: Task,
+    /// Its objects, in order.
+    pub objects: Vec<TaskObject>,
     /// What shows that it is held.
     pub token: Token,
 }
@@ -143,6 +151,8 @@ pub struct Renewal {
     pub token: Token,
     /// How far the work has come.
     pub progress: Progress,
+    /// The load that is open for it.
+    pub load: Option<String>,
 }
 
 /// What became of a renewal.

@@ -24,6 +24,7 @@ pub mod pipeline;
 mod progress;
 pub mod project;
 pub mod propose;
+mod pulse;
 pub mod scheduler;
 pub mod stop;
 mod systemd;

@@ -1,16 +1,17 @@
 //! Work that a person or a script waits for: look at the bucket, bring in what is there, end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_queue::{State, Task, TaskId, TaskObject, Which};
+use longshore_queue::{NewTask, Queue, QueueError, State, Task, TaskId, TaskObject, Which};
 
 use crate::bucket::ObjectKey;
 use crate::config::Pipeline;
 use crate::journal::{ObjectRow, State as ObjectState};
 use crate::pipeline::summary::Summary;
-use crate::pipeline::{Error, Landed};
+use crate::pipeline::{Error, Landed, discover};
+use crate::project::Project;
 use crate::scheduler::{Looked, Scope, look, task_of};
 use crate::stop::Urgency;
 use crate::worker::{Pool, Until};
@@ -35,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summary, Error> {
     let project = &pool.project;
     let mut summary = Summary::default();
+    look_at_those_before(project, only.unwrap_or_default()).await?;
     for glance in 0.. {
         let priority = if only.is_some() { URGENT } else { 0 };
         let is_asked = glance == 0;
@@ -53,16 +55,17 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
         let done = match only {
             Some(keys) => {
                 let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
-                let holds = |task: &Task| task.objects.iter().any(|object| keys.contains(&object.position.key));
-                let ids = with_those_before(pool, holds).await?;
+                set_apart(&*project.queue, &keys, up_to_the_last).await?;
+                let wanted = project.queue.having(&keys).await?;
+                let ids = with_those_before(pool, &wanted).await?;
                 let elsewhere = elsewhere(pool, &ids).await?;
-                let mut done = pool.run(Until::Done(Some(&ids))).await?;
+                let mut done = pool.run(Until::These(&ids)).await?;
                 let objects = elsewhere.then(|| look_up(pool, &keys)).transpose()?.unwrap_or_default();
                 tell(&objects, &mut done);
                 unfinished(pool, &ids, &mut done).await?;
                 done
             }
-            None => pool.run(Until::Done(None)).await?,
+            None => pool.run(Until::QueuedBy(project.queue.now().await?)).await?,
         };
         summary.merge(done);
         summary.ambiguous = ambiguous;
@@ -70,8 +73,10 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
         summary.settling = settling.iter().map(|(key, _)| key.as_str().to_owned()).collect();
         if pool.stop.urgency() > Urgency::None {
             if only.is_none() {
-                let left = project.queue.tasks(&WITH_WORK, usize::MAX).await?;
-                summary.unfinished = left.iter().flat_map(|task| &task.objects).map(key_of).collect();
+                summary.unfinished.clear();
+                for task in project.queue.tasks(&WITH_WORK, usize::MAX).await? {
+                    summary.unfinished.extend(keys_of(pool, task.id).await?);
+                }
             }
             break;
         }
@@ -114,19 +119,26 @@ pub(crate) async fn these(pool: &Pool, objects: Vec<(usize, Landed)>, tasks: Vec
     let ours = project.queue.enqueue(new, &[]).await?.tasks;
     // An object may be in a task of somebody else: then that is waited for.
     let identities: HashSet<String> = objects.iter().map(|(_, landed)| landed.identity.to_string()).collect();
+    let keys: Vec<String> = objects.iter().map(|(_, landed)| landed.key().to_owned()).collect();
     let tasks: HashSet<TaskId> = tasks.into_iter().chain(ours.iter().copied()).collect();
-    let is_wanted = |task: &Task| {
-        tasks.contains(&task.id) || task.objects.iter().any(|object| identities.contains(&object.identity))
-    };
-    let wanted = project.queue.tasks(&WITH_WORK, usize::MAX).await?;
-    let wanted: Vec<TaskObject> = wanted.into_iter().filter(is_wanted).flat_map(|task| task.objects).collect();
+    let (mut wanted, mut wanted_objects) = (Vec::new(), Vec::new());
+    let named = tasks.iter().copied().collect::<Vec<_>>();
+    let having = project.queue.having(&keys).await?.into_iter().map(|task| task.id);
+    for id in having.chain(named).collect::<BTreeSet<_>>() {
+        let Some(task) = project.queue.task(id).await?.filter(|task| WITH_WORK.contains(&task.state)) else { continue };
+        let of_task = project.queue.objects(id).await?;
+        if tasks.contains(&id) || of_task.iter().any(|object| identities.contains(&object.identity)) {
+            wanted.push(task);
+            wanted_objects.extend(of_task);
+        }
+    }
     project.queue.probe().await?;
-    let ids = with_those_before(pool, is_wanted).await?;
+    let ids = with_those_before(pool, &wanted).await?;
     let elsewhere = elsewhere(pool, &ids).await?;
-    let mut summary = pool.run(Until::Done(Some(&ids))).await?;
+    let mut summary = pool.run(Until::These(&ids)).await?;
     if elsewhere {
         let mut rows = Vec::new();
-        for landed in wanted.iter().filter_map(Landed::from_task) {
+        for landed in wanted_objects.iter().filter_map(Landed::from_task) {
             let row = project.ctx.journal.object(landed.identity, landed.generation)?;
             // What was known before is not what came of it.
             rows.extend(row.filter(|row| row.updated_at >= began));
@@ -139,22 +151,86 @@ pub(crate) async fn these(pool: &Pool, objects: Vec<(usize, Landed)>, tasks: Vec
     Ok(summary)
 }
 
-/// The tasks that have work in them and are wanted, with those that come before them because order
-/// matters.
-async fn with_those_before(pool: &Pool, is_wanted: impl Fn(&Task) -> bool) -> Result<Vec<TaskId>, Error> {
+/// Where order matters, what comes before an object is brought in before it: so it is queued first.
+async fn look_at_those_before(project: &Project, keys: &[ObjectKey]) -> Result<(), Error> {
+    let pipelines = &project.config.pipelines;
+    let lanes = discover::lanes(pipelines);
+    let of_key = |key: &ObjectKey| {
+        let relative = key.as_str().strip_prefix(project.ctx.prefixes.pending.as_str()).unwrap_or_default();
+        discover::matching(pipelines, relative)
+    };
+    let is_ordered = |lane| pipelines.iter().zip(&lanes).any(|(one, of)| *of == lane && one.mode.is_ordered());
+    let ordered: HashSet<usize> =
+        keys.iter().flat_map(of_key).map(|at| lanes[at]).filter(|lane| is_ordered(*lane)).collect();
+    let in_order = pipelines.iter().zip(&lanes).filter(|(_, lane)| ordered.contains(lane));
+    let names: Vec<String> = in_order.map(|(pipeline, _)| pipeline.name.clone()).collect();
+    if !names.is_empty() {
+        look(project, Scope { pipelines: Some(&names), ..Scope::default() }).await?;
+    }
+    Ok(())
+}
+
+/// Parts tasks that wait, so that some of their objects can go a way of their own. `part` gets the
+/// objects of a task and says of each whether it was named; an empty half parts nothing.
+///
+/// # Errors
+/// The queue cannot be used.
+pub(crate) async fn set_apart(queue: &dyn Queue, keys: &[String], part: Parting) -> Result<(), QueueError> {
+    for task in queue.having(keys).await?.into_iter().filter(|task| task.state.is_waiting()) {
+        let objects = queue.objects(task.id).await?;
+        let (meant, others) = part(&task, objects, &|object| keys.contains(&object.position.key));
+        if meant.is_empty() || others.is_empty() {
+            continue;
+        }
+        let new = |objects| NewTask {
+            table: task.table.clone(),
+            pipeline: task.pipeline.clone(),
+            ordered: task.ordered,
+            priority: task.priority,
+            delay: None,
+            objects,
+        };
+        queue.enqueue(vec![new(meant), new(others)], &[task.id]).await?;
+    }
+    Ok(())
+}
+
+/// How a task is parted in two.
+type Parting = fn(&Task, Vec<TaskObject>, &dyn Fn(&TaskObject) -> bool) -> (Vec<TaskObject>, Vec<TaskObject>);
+
+/// The named objects, and the rest.
+pub(crate) fn by_name(
+    _: &Task,
+    objects: Vec<TaskObject>,
+    is_named: &dyn Fn(&TaskObject) -> bool,
+) -> (Vec<TaskObject>, Vec<TaskObject>) {
+    objects.into_iter().partition(is_named)
+}
+
+/// The named objects with those before them, where order matters, and the rest.
+fn up_to_the_last(
+    task: &Task,
+    mut objects: Vec<TaskObject>,
+    is_named: &dyn Fn(&TaskObject) -> bool,
+) -> (Vec<TaskObject>, Vec<TaskObject>) {
+    if !task.ordered {
+        return by_name(task, objects, is_named);
+    }
+    let cut = objects.iter().rposition(is_named).map_or(0, |last| last + 1);
+    let rest = objects.split_off(cut);
+    (objects, rest)
+}
+
+/// The wanted tasks that have work in them, with those that come before them because order matters.
+async fn with_those_before(pool: &Pool, wanted: &[Task]) -> Result<Vec<TaskId>, Error> {
     let tasks = pool.project.queue.tasks(&WITH_WORK, usize::MAX).await?;
-    let wanted: Vec<&Task> = tasks.iter().filter(|task| is_wanted(task)).collect();
-    let is_before = |one: &Task, other: &Task| other.ordered && one.table == other.table && first(one) < first(other);
+    let is_before = |one: &Task, other: &Task| other.ordered && one.table == other.table && one.first < other.first;
     // The probe of a paused pipeline goes before the others of it too.
     let is_probe = |one: &Task, other: &Task| one.probe && one.pipeline == other.pipeline;
     let comes_before = |task: &&Task| {
         wanted.iter().any(|other| is_before(task, other) || is_probe(task, other) || other.id == task.id)
     };
     Ok(tasks.iter().filter(comes_before).map(|task| task.id).collect())
-}
-
-fn first(task: &Task) -> Option<&longshore_queue::Position> {
-    task.objects.first().map(|object| &object.position)
 }
 
 /// Notes objects of tasks that are still not done, unless it is known why.
@@ -164,14 +240,15 @@ async fn unfinished(pool: &Pool, ids: &[TaskId], summary: &mut Summary) -> Resul
             continue;
         };
         if !summary.waiting.iter().any(|waiting| waiting.pipeline == task.pipeline) {
-            summary.unfinished.extend(task.objects.iter().map(key_of));
+            summary.unfinished.extend(keys_of(pool, *id).await?);
         }
     }
     Ok(())
 }
 
-fn key_of(object: &TaskObject) -> String {
-    object.position.key.clone()
+async fn keys_of(pool: &Pool, task: TaskId) -> Result<Vec<String>, Error> {
+    let objects = pool.project.queue.objects(task).await?;
+    Ok(objects.into_iter().map(|object| object.position.key).collect())
 }
 
 /// What the journal says of the objects that had these keys last.
@@ -242,11 +319,11 @@ fn tell(rows: &[ObjectRow], summary: &mut Summary) {
 pub(crate) async fn revive(pool: &Pool, keys: Option<&[String]>) -> Result<Vec<TaskId>, Error> {
     let queue = &pool.project.queue;
     let mut revived = queue.retry(keys.map_or(Which::All, Which::Keys)).await?;
-    let is_meant = |task: &Task| match keys {
-        Some(keys) => task.objects.iter().any(|object| keys.contains(&object.position.key)),
-        None => task.priority >= URGENT,
+    let tasks = match keys {
+        Some(keys) => queue.having(keys).await?,
+        None => queue.tasks(&WITH_WORK, usize::MAX).await?,
     };
-    let tasks = queue.tasks(&WITH_WORK, usize::MAX).await?;
-    revived.extend(tasks.iter().filter(|task| is_meant(task)).map(|task| task.id));
+    let is_meant = |task: &&Task| WITH_WORK.contains(&task.state) && (keys.is_some() || task.priority >= URGENT);
+    revived.extend(tasks.iter().filter(is_meant).map(|task| task.id));
     Ok(revived)
 }

@@ -1,10 +1,11 @@
 //! How far the work has come: a bar for a person at a terminal, numbers for whoever asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use longshore_warehouse::LoadId;
 
 /// The bar of this process.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
@@ -14,6 +15,7 @@ static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
 pub struct Progress {
     bar: ProgressBar,
     bytes: Arc<AtomicU64>,
+    load: Arc<Mutex<Option<LoadId>>>,
 }
 
 impl Progress {
@@ -26,13 +28,13 @@ impl Progress {
         if is_wanted {
             SHOWN.get_or_init(|| bar.clone());
         }
-        Self { bar, bytes: Arc::default() }
+        Self { bar, bytes: Arc::default(), load: Arc::default() }
     }
 
     /// The same bar, with a count of its own.
     #[must_use]
     pub fn for_task(&self) -> Self {
-        Self { bar: self.bar.clone(), bytes: Arc::default() }
+        Self { bar: self.bar.clone(), bytes: Arc::default(), load: Arc::default() }
     }
 
     /// There is so much more to do.
@@ -53,6 +55,16 @@ impl Progress {
     /// Bytes that were read.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// This load is being done.
+    pub fn begin(&self, load: LoadId) {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
+    }
+
+    /// The load that was begun last.
+    pub fn load(&self) -> Option<LoadId> {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It is done.

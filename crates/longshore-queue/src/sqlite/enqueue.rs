@@ -1,6 +1,6 @@
 //! How tasks come in.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -11,21 +11,47 @@ use crate::{Enqueued, NewTask, State, TaskId, TaskObject};
 
 /// Adds tasks, after those that are withdrawn have gone.
 pub(super) fn enqueue(tx: &Transaction<'_>, tasks: &[NewTask], withdraw: &[TaskId], now: i64) -> Result<Enqueued> {
-    for task in withdraw {
-        let sql = format!("DELETE FROM task WHERE id = ?1 AND {WAITING}");
-        tx.prepare_cached(&sql)?.execute([task.0])?;
-    }
+    let since = remove(tx, withdraw)?;
     let mut enqueued = Enqueued::default();
     for task in tasks {
         let objects = new_objects(tx, task)?;
-        if let Some(first) = objects.first() {
-            let id = insert(tx, task, first, objects.len(), now)?;
+        if let [first, ..] = objects[..] {
+            let last = objects.iter().max_by_key(|object| &object.position).unwrap_or(&first);
+            let queued_at = objects.iter().filter_map(|object| since.get(&object.identity)).min().copied();
+            let place = Place { first, last, objects: objects.len(), queued_at: queued_at.unwrap_or(now) };
+            let id = insert(tx, task, &place, now)?;
             insert_objects(tx, task, id, &objects)?;
             enqueued.tasks.push(id);
             enqueued.objects += objects.len() as u64;
         }
     }
     Ok(enqueued)
+}
+
+/// Removes tasks that have not begun. Returns since when each object of them is queued.
+fn remove(tx: &Transaction<'_>, withdraw: &[TaskId]) -> Result<HashMap<String, i64>> {
+    let mut since = HashMap::new();
+    let objects = format!(
+        "SELECT identity, queued_at FROM task_object JOIN task ON task.id = task_object.task WHERE task.id = ?1 AND {WAITING}"
+    );
+    let delete = format!("DELETE FROM task WHERE id = ?1 AND {WAITING}");
+    for task in withdraw {
+        let mut statement = tx.prepare_cached(&objects)?;
+        for row in statement.query_map([task.0], |row| Ok((row.get(0)?, row.get(1)?)))? {
+            let (identity, queued_at) = row?;
+            since.insert(identity, queued_at);
+        }
+        tx.prepare_cached(&delete)?.execute([task.0])?;
+    }
+    Ok(since)
+}
+
+/// Where a new task stands.
+struct Place<'a> {
+    first: &'a TaskObject,
+    last: &'a TaskObject,
+    objects: usize,
+    queued_at: i64,
 }
 
 /// Those objects of a task that are in no open task of its table.
@@ -40,23 +66,25 @@ fn new_objects<'a>(tx: &Transaction<'_>, task: &'a NewTask) -> Result<Vec<&'a Ta
     Ok(objects)
 }
 
-fn insert(tx: &Transaction<'_>, task: &NewTask, first: &TaskObject, objects: usize, now: i64) -> Result<TaskId> {
+fn insert(tx: &Transaction<'_>, task: &NewTask, place: &Place<'_>, now: i64) -> Result<TaskId> {
     let delay = task.delay.map_or(0, length);
     let state = if delay > 0 { State::Scheduled } else { State::Available };
     tx.prepare_cached(
-        "INSERT INTO task (table_name, pipeline, ordered, priority, modified_at, key, object_count, state, queued_at, \
-         not_before) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO task (table_name, pipeline, ordered, priority, modified_at, key, last_modified_at, last_key, \
+         object_count, state, queued_at, not_before) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         task.table,
         task.pipeline,
         task.ordered,
         task.priority,
-        micros(first.position.modified_at),
-        first.position.key,
-        i64::try_from(objects).unwrap_or(i64::MAX),
+        micros(place.first.position.modified_at),
+        place.first.position.key,
+        micros(place.last.position.modified_at),
+        place.last.position.key,
+        i64::try_from(place.objects).unwrap_or(i64::MAX),
         state.as_str(),
-        now,
+        place.queued_at,
         after(now, delay),
     ])?;
     Ok(TaskId(tx.last_insert_rowid()))

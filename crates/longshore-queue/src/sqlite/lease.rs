@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::moves::{self, Held, Released};
+use super::moves::{self, Given, Held, Released};
 use super::schema::{AN_OLDER_WAITS, BY_URGENCY, WAITING};
 use super::time::{after, length};
 use super::{Result, pause, read, word};
@@ -110,8 +110,10 @@ pub(super) fn lease(
     let mut leases = Vec::new();
     for id in choose(tx, i64::try_from(limit).unwrap_or(i64::MAX), only)? {
         let token = Token(super::draw());
-        moves::take(tx, id, worker, &token, now, after(now, lasts))?;
-        leases.extend(read::task(tx, TaskId(id))?.map(|task| Lease { task, token }));
+        let objects = read::objects(tx, TaskId(id))?;
+        let bytes = objects.iter().fold(0u64, |sum, object| sum.saturating_add(object.bytes));
+        moves::take(tx, id, &Given { worker, token: &token, until: after(now, lasts), bytes }, now)?;
+        leases.extend(read::task(tx, TaskId(id))?.map(|task| Lease { task, objects, token }));
     }
     Ok(leases)
 }
@@ -119,7 +121,7 @@ pub(super) fn lease(
 /// Prolongs leases.
 pub(super) fn renew(tx: &Transaction<'_>, lasts: i64, leases: &[Renewal], now: i64) -> Result<Vec<Renewed>> {
     let mut statement = tx.prepare_cached(
-        "UPDATE task SET lease_until = ?3, bytes_read = ?4, bytes_total = ?5 \
+        "UPDATE task SET lease_until = ?3, bytes_read = ?4, bytes_total = ?5, load = ?6 \
          WHERE id = ?1 AND state = 'running' AND token = ?2",
     )?;
     let mut renewed = Vec::with_capacity(leases.len());
@@ -129,7 +131,7 @@ pub(super) fn renew(tx: &Transaction<'_>, lasts: i64, leases: &[Renewal], now: i
             continue;
         };
         let (bytes, total) = (lease.progress.bytes.cast_signed(), lease.progress.total_bytes.cast_signed());
-        statement.execute(params![held.id, lease.token.0, after(now, lasts), bytes, total])?;
+        statement.execute(params![held.id, lease.token.0, after(now, lasts), bytes, total, lease.load])?;
         renewed.push(if held.cancel_asked { Renewed::CancelAsked } else { Renewed::Held });
     }
     Ok(renewed)
@@ -154,7 +156,7 @@ fn finish_one(tx: &Transaction<'_>, held: &Held, end: &End, now: i64) -> Result<
             held.release(tx, &Released::to(State::Completed), now)?;
             tx.prepare_cached("DELETE FROM task_object WHERE task = ?1")?.execute([held.id])?;
             // Whatever was wrong with the surroundings of its pipeline is so no more.
-            pause::resume(tx, &held.pipeline, &[PauseKind::Fault])?;
+            pause::resume(tx, &held.pipeline, &[PauseKind::Fault], now)?;
         }
         End::Retry { after: wait, error } => {
             let not_before = Some(after(now, length(*wait)));

@@ -28,16 +28,28 @@ pub(super) fn advance(tx: &Transaction<'_>, id: i64, from: State, to: State, now
     changed(rows, id, from, to)
 }
 
-/// Gives a task to a worker until an instant.
-pub(super) fn take(tx: &Transaction<'_>, id: i64, worker: &str, token: &Token, now: i64, until: i64) -> Result<()> {
+/// How a task is given to a worker.
+#[derive(Debug)]
+pub(super) struct Given<'a> {
+    pub(super) worker: &'a str,
+    pub(super) token: &'a Token,
+    /// When the lease runs out.
+    pub(super) until: i64,
+    /// Bytes of its objects.
+    pub(super) bytes: u64,
+}
+
+/// Gives a task to a worker.
+pub(super) fn take(tx: &Transaction<'_>, id: i64, given: &Given<'_>, now: i64) -> Result<()> {
     let (from, to) = (State::Available, State::Running);
     check(id, from, to)?;
     let rows = tx
         .prepare_cached(
             "UPDATE task SET state = 'running', worker = ?2, token = ?3, started_at = ?4, lease_until = ?5, \
-             attempts = attempts + 1, bytes_read = 0, bytes_total = 0 WHERE id = ?1 AND state = 'available'",
+             attempts = attempts + 1, bytes_read = 0, bytes_total = ?6 \
+             WHERE id = ?1 AND state = 'available'",
         )?
-        .execute(params![id, worker, token.0, now, until])?;
+        .execute(params![id, given.worker, given.token.0, now, given.until, given.bytes.cast_signed()])?;
     changed(rows, id, from, to)
 }
 
@@ -97,7 +109,7 @@ impl Held {
         let sql = format!(
             "UPDATE task SET state = '{}', error = ?2, not_before = ?3, attempts = max(attempts - ?4, 0), deaths = ?5, \
              ended_at = ?6, worker = NULL, token = NULL, lease_until = NULL, started_at = NULL, bytes_read = 0, \
-             bytes_total = 0, cancel_asked = 0, probe = 0 WHERE id = ?1 AND state = 'running'",
+             bytes_total = 0, load = NULL, cancel_asked = 0, probe = 0 WHERE id = ?1 AND state = 'running'",
             to.as_str()
         );
         let rows = tx.prepare_cached(&sql)?.execute(params![

@@ -53,17 +53,38 @@ pub(super) fn pause(tx: &Transaction<'_>, pause: &Pause, now: i64) -> Result<()>
     Ok(())
 }
 
-/// Ends a pause of one of these kinds. Returns whether there was one.
-pub(super) fn resume(tx: &Transaction<'_>, pipeline: &str, kinds: &[PauseKind]) -> Result<bool> {
-    let mut statement = tx.prepare_cached("DELETE FROM queue_pause WHERE pipeline = ?1 AND kind = ?2")?;
-    let mut ended = false;
-    for kind in kinds {
-        ended |= statement.execute([pipeline, kind.as_str()])? > 0;
+/// Ends a pause of one of these kinds. Returns whether there was one. Where an operator's word ends,
+/// the pause by a discarded task that it covered comes to light.
+pub(super) fn resume(tx: &Transaction<'_>, pipeline: &str, kinds: &[PauseKind], now: i64) -> Result<bool> {
+    let sql = format!("{PAUSE} WHERE pipeline = ?1");
+    let present = tx.prepare_cached(&sql)?.query_row([pipeline], read_pause).optional()?;
+    let Some(present) = present.filter(|present| kinds.contains(&present.kind)) else { return Ok(false) };
+    tx.prepare_cached("DELETE FROM queue_pause WHERE pipeline = ?1")?.execute([pipeline])?;
+    forget_probes(tx, pipeline)?;
+    if present.kind == PauseKind::Operator {
+        let discarded = tx
+            .prepare_cached(
+                "SELECT id, error FROM task WHERE pipeline = ?1 AND state = 'discarded' ORDER BY ended_at DESC LIMIT 1",
+            )?
+            .query_row([pipeline], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)))
+            .optional()?;
+        if let Some((task, error)) = discarded {
+            pause(tx, &by_task(pipeline, TaskId(task), error.unwrap_or_default()), now)?;
+        }
     }
-    if ended {
-        forget_probes(tx, pipeline)?;
+    Ok(true)
+}
+
+/// The pause that a discarded task brings about.
+pub(super) fn by_task(pipeline: &str, task: TaskId, error: String) -> Pause {
+    Pause {
+        pipeline: pipeline.to_owned(),
+        kind: PauseKind::Discarded,
+        since: jiff::Timestamp::UNIX_EPOCH,
+        error,
+        cure: Some("look at the object and the memory of the machine, then `longshore retry`".to_owned()),
+        task: Some(task),
     }
-    Ok(ended)
 }
 
 /// Ends the pause that a discarded task brought about.

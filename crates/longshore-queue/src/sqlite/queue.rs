@@ -11,7 +11,7 @@ use super::time::{length, micros};
 use super::{SqliteQueue, enqueue, lease, pause, read, sweep, worker};
 use crate::{
     Counts, End, Enqueued, Lease, NewTask, Pause, PauseKind, Queue, QueueError, Renewal, Renewed, Schedule, State,
-    Swept, Task, TaskId, Tick, Token, Which, Worker, WorkerId,
+    Swept, Task, TaskId, TaskObject, Tick, Token, Which, Worker, WorkerId,
 };
 
 #[async_trait]
@@ -133,7 +133,7 @@ impl Queue for SqliteQueue {
 
     async fn resume(&self, pipeline: &str, kinds: &[PauseKind]) -> Result<bool, QueueError> {
         let (pipeline, kinds) = (pipeline.to_owned(), kinds.to_vec());
-        self.write(move |tx, _| pause::resume(tx, &pipeline, &kinds)).await
+        self.write(move |tx, inner| pause::resume(tx, &pipeline, &kinds, inner.now())).await
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, QueueError> {
@@ -148,9 +148,22 @@ impl Queue for SqliteQueue {
         self.read(move |connection, _| read::task(connection, id)).await
     }
 
+    async fn objects(&self, id: TaskId) -> Result<Vec<TaskObject>, QueueError> {
+        self.read(move |connection, _| read::objects(connection, id)).await
+    }
+
     async fn tasks(&self, states: &[State], limit: usize) -> Result<Vec<Task>, QueueError> {
         let states = states.to_vec();
         self.read(move |connection, _| read::tasks(connection, &states, limit)).await
+    }
+
+    async fn having(&self, keys: &[String]) -> Result<Vec<Task>, QueueError> {
+        let keys = keys.to_vec();
+        self.read(move |connection, _| read::having(connection, &keys)).await
+    }
+
+    async fn has_work_since(&self, queued_at: Timestamp) -> Result<bool, QueueError> {
+        self.read(move |connection, _| read::has_work_since(connection, micros(queued_at))).await
     }
 
     async fn waiting(&self, table: &str) -> Result<Vec<Task>, QueueError> {

@@ -30,13 +30,13 @@ const TABLES: &str = "
 CREATE TABLE task (
   id INTEGER PRIMARY KEY AUTOINCREMENT, table_name TEXT NOT NULL, pipeline TEXT NOT NULL,
   ordered INTEGER NOT NULL, priority INTEGER NOT NULL, modified_at INTEGER NOT NULL, key TEXT NOT NULL,
-  object_count INTEGER NOT NULL,
+  last_modified_at INTEGER NOT NULL, last_key TEXT NOT NULL, object_count INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state = 'available' OR state = 'scheduled' OR state = 'running' OR state = 'retryable'
     OR state = 'completed' OR state = 'cancelled' OR state = 'discarded'),
   queued_at INTEGER NOT NULL, not_before INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
   deaths INTEGER NOT NULL DEFAULT 0, probe INTEGER NOT NULL DEFAULT 0,
   worker TEXT, token TEXT, lease_until INTEGER, started_at INTEGER,
-  bytes_read INTEGER NOT NULL DEFAULT 0, bytes_total INTEGER NOT NULL DEFAULT 0,
+  bytes_read INTEGER NOT NULL DEFAULT 0, bytes_total INTEGER NOT NULL DEFAULT 0, load TEXT,
   cancel_asked INTEGER NOT NULL DEFAULT 0, error TEXT, ended_at INTEGER,
   CHECK ((state = 'running') = (token IS NOT NULL))) STRICT;
 CREATE TABLE task_object (

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::moves::{Held, Released};
 use super::{Result, pause, schedule, worker};
-use crate::{MAX_DEATHS, Pause, PauseKind, State, Swept, TaskId};
+use crate::{MAX_DEATHS, State, Swept, TaskId};
 
 const DIED: &str = "its worker died, or did not renew its lease in time";
 
@@ -43,15 +43,7 @@ fn died(tx: &Transaction<'_>, held: &Held, now: i64, swept: &mut Swept) -> Resul
     let error = reason(tx, held.id, deaths)?;
     held.release(tx, &Released { died: true, ..Released::to(State::Discarded).because(&error) }, now)?;
     swept.discarded.push(TaskId(held.id));
-    let pause = Pause {
-        pipeline: held.pipeline.clone(),
-        kind: PauseKind::Discarded,
-        since: super::time::instant(now),
-        error,
-        cure: Some("look at the object and the memory of the machine, then `longshore retry`".to_owned()),
-        task: Some(TaskId(held.id)),
-    };
-    pause::pause(tx, &pause, now)
+    pause::pause(tx, &pause::by_task(&held.pipeline, TaskId(held.id), error), now)
 }
 
 /// Says over what a worker died, by the oldest object.

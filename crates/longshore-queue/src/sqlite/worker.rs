@@ -39,6 +39,8 @@ struct Own {
 
 impl Locks {
     pub(super) fn new(journal: &Path) -> Self {
+        // Whoever reaches the file by another path has to find the same locks.
+        let journal = journal.canonicalize().unwrap_or_else(|_| journal.to_owned());
         Self { folder: journal.with_extension("workers"), own: Mutex::new(HashMap::new()) }
     }
 

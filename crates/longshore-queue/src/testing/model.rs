@@ -54,8 +54,8 @@ struct Play {
     held: HashMap<TaskId, Token>,
 }
 
-fn position(task: &Task) -> Option<(&Position, TaskId)> {
-    task.objects.first().map(|object| (&object.position, task.id))
+fn position(task: &Task) -> (&Position, TaskId) {
+    (&task.first, task.id)
 }
 
 impl Play {
@@ -105,7 +105,8 @@ impl Play {
         let mut taken: HashSet<String> = HashSet::new();
         for task in self.before.values().filter(|task| task.table == table) {
             if !(withdraw.contains(&task.id) && task.state.is_waiting()) {
-                taken.extend(task.objects.iter().map(|object| object.identity.clone()));
+                let objects = self.stages[0].queue.objects(task.id).await.unwrap();
+                taken.extend(objects.into_iter().map(|object| object.identity));
             }
         }
         let new = task.objects.iter().filter(|object| taken.insert(object.identity.clone())).count() as u64;
@@ -122,7 +123,7 @@ impl Play {
         let expected = self.leasable(&pauses, stage.queue.now().await.unwrap(), limit, only.as_deref());
         let leases = stage.queue.lease(&stage.worker, limit, only.as_deref()).await.unwrap();
         assert_eq!(leases.iter().map(|lease| lease.task.id).collect::<Vec<_>>(), expected);
-        for Lease { task, token } in leases {
+        for Lease { task, token, .. } in leases {
             self.leases.push((task.id, token.clone()));
             self.held.insert(task.id, token);
         }
@@ -185,7 +186,7 @@ impl Play {
         };
         let is_held = self.held.get(&id) == Some(&token);
         let stage = &self.stages[0];
-        let renewal = Renewal { id, token, progress: Progress::default() };
+        let renewal = Renewal { id, token, progress: Progress::default(), load: None };
         let renewed = stage.queue.renew(&stage.worker, &[renewal]).await.unwrap()[0];
         assert_eq!(renewed != Renewed::Lost, is_held, "whether {id} is held");
         "renew"
@@ -247,10 +248,17 @@ impl Play {
                 self.held.remove(&task.id);
                 assert!(!task.cancel_asked && task.started_at.is_none(), "{step}: {task:?} does not run");
             }
-            for object in &task.objects {
-                assert!(open.insert((&task.table, &object.identity)), "{step}: `{}` is open twice", object.identity);
+            let objects = self.stages[0].queue.objects(task.id).await.unwrap();
+            assert_eq!(objects.is_empty(), !task.state.is_open(), "{step}: objects of {task:?}");
+            assert!(task.first <= task.last && task.object_count > 0, "{step}: {task:?}");
+            if let (Some(first), Some(last)) = (objects.first(), objects.last()) {
+                assert_eq!((&first.position, &last.position), (&task.first, &task.last), "{step}");
+                assert_eq!(objects.len() as u64, task.object_count, "{step}");
             }
-            assert_eq!(task.objects.is_empty(), !task.state.is_open(), "{step}: objects of {task:?}");
+            for object in objects {
+                let identity = object.identity.clone();
+                assert!(open.insert((&task.table, object.identity)), "{step}: `{identity}` is open twice");
+            }
             assert_eq!(task.ended_at.is_none(), task.state.is_waiting() || task.state == State::Running, "{step}");
             let from = self.before.get(&task.id).map_or(task.state, |before| before.state);
             let ended = from == State::Running && task.state != State::Running;

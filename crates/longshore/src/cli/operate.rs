@@ -1,11 +1,11 @@
 //! `longshore pause`, `resume`, `cancel`: what an operator does to pipelines and tasks.
 
 use clap::Args;
-use longshore_queue::{NewTask, Pause, PauseKind, Queue, State, TaskId, TaskObject, Which};
+use longshore_queue::{Pause, PauseKind, Queue, State, TaskId, Which};
 
 use super::{Failure, Global, Outcome, Result, output};
 use crate::config::Config;
-use crate::project;
+use crate::{once, project};
 
 #[derive(Debug, Args)]
 pub(super) struct PausePipeline {
@@ -70,15 +70,25 @@ impl Resume {
         }
         let kinds = [PauseKind::Operator, PauseKind::Fault, PauseKind::Objects, PauseKind::Discarded];
         let was_paused = queue.resume(&self.pipeline, &kinds).await?;
+        // A task that was given up may have been behind an operator's word.
+        let left = queue.pauses().await?.into_iter().find(|pause| pause.pipeline == self.pipeline);
+        let outcome = if left.is_some() { Outcome::Incomplete } else { Outcome::Done };
         if global.json {
-            output::json(&serde_json::json!({ "pipeline": self.pipeline, "was_paused": was_paused }))?;
-            return Ok(Outcome::Done);
+            let document = serde_json::json!({ "pipeline": self.pipeline, "was_paused": was_paused, "still": left });
+            output::json(&document)?;
+            return Ok(outcome);
         }
-        match was_paused {
-            true => outln!("pipeline `{}` goes on", self.pipeline),
-            false => outln!("pipeline `{}` was not paused", self.pipeline),
+        match (was_paused, left) {
+            (_, Some(left)) => {
+                outln!("pipeline `{}` still waits: {}", self.pipeline, left.error);
+                if let Some(cure) = left.cure {
+                    outln!("hint: {cure}; or `longshore resume {}` once more to go on without it", self.pipeline);
+                }
+            }
+            (true, None) => outln!("pipeline `{}` goes on", self.pipeline),
+            (false, None) => outln!("pipeline `{}` was not paused", self.pipeline),
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }
 
@@ -89,7 +99,8 @@ impl Cancel {
         let (ids, keys): (Vec<String>, Vec<String>) =
             self.which.into_iter().partition(|which| which.parse::<i64>().is_ok());
         let ids: Vec<TaskId> = ids.iter().filter_map(|id| id.parse().ok()).map(TaskId).collect();
-        set_apart(&*queue, &keys).await?;
+        // The others of their tasks go on.
+        once::set_apart(&*queue, &keys, once::by_name).await?;
         let others = others_that_run(&*queue, &keys).await?;
         let (mut now, mut asked) = (0, 0);
         let mut which = Vec::new();
@@ -131,33 +142,14 @@ impl Cancel {
     }
 }
 
-/// Gives objects that wait in one task with others a task of their own, so that the others go on.
-async fn set_apart(queue: &dyn Queue, keys: &[String]) -> Result<()> {
-    for task in queue.tasks(&[State::Available, State::Scheduled, State::Retryable], usize::MAX).await? {
-        let is_meant = |object: &TaskObject| keys.contains(&object.position.key);
-        let (meant, others): (Vec<TaskObject>, Vec<TaskObject>) = task.objects.iter().cloned().partition(is_meant);
-        if meant.is_empty() || others.is_empty() {
-            continue;
-        }
-        let new = |objects| NewTask {
-            table: task.table.clone(),
-            pipeline: task.pipeline.clone(),
-            ordered: task.ordered,
-            priority: task.priority,
-            delay: None,
-            objects,
-        };
-        queue.enqueue(vec![new(meant), new(others)], &[task.id]).await?;
-    }
-    Ok(())
-}
-
 /// How many other objects are in running tasks with these.
 async fn others_that_run(queue: &dyn Queue, keys: &[String]) -> Result<u64> {
-    let is_meant = |object: &&TaskObject| keys.contains(&object.position.key);
-    let running = queue.tasks(&[State::Running], usize::MAX).await?;
-    let of_them = running.iter().filter(|task| task.objects.iter().any(|object| is_meant(&object)));
-    Ok(of_them.flat_map(|task| &task.objects).filter(|object| !is_meant(object)).count() as u64)
+    let mut others = 0;
+    for task in queue.having(keys).await?.into_iter().filter(|task| task.state == State::Running) {
+        let objects = queue.objects(task.id).await?;
+        others += objects.iter().filter(|object| !keys.contains(&object.position.key)).count() as u64;
+    }
+    Ok(others)
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c str> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use longshore_queue::WorkerId;
@@ -11,10 +12,14 @@ use tokio::sync::Notify;
 use super::{Failure, Global, Outcome, Result, output};
 use crate::pipeline::Error;
 use crate::project::Project;
+use crate::pulse::Pulse;
 use crate::scheduler::{Scheduler, forget_other_rules};
 use crate::stop::{Stop, Urgency, stop};
 use crate::worker::{KEPT, Keeper, LEASE, Pool, Until, name};
 use crate::{once, systemd};
+
+/// How long a loop may take to come round before it counts as standing still.
+const STANDSTILL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -91,6 +96,8 @@ pub(super) struct Session {
     stopper: crate::stop::Stopper,
     keeper: Keeper,
     is_busy: Arc<AtomicBool>,
+    working: Pulse,
+    looking: Pulse,
 }
 
 impl Session {
@@ -115,6 +122,8 @@ impl Session {
             stopper,
             keeper: Keeper::default(),
             is_busy: Arc::default(),
+            working: Pulse::default(),
+            looking: Pulse::default(),
         })
     }
 
@@ -126,6 +135,7 @@ impl Session {
             bell: Arc::clone(&self.bell),
             stop: self.stop.clone(),
             keeper: self.keeper.clone(),
+            pulse: self.working.clone(),
         }
     }
 
@@ -136,6 +146,7 @@ impl Session {
             bell: Arc::clone(&self.bell),
             stop: self.stop.clone(),
             is_busy: Arc::clone(&self.is_busy),
+            pulse: self.looking.clone(),
         }
     }
 
@@ -174,7 +185,8 @@ async fn stay(global: &Global, worker: Option<Worker>, schedules: bool, role: &s
     }
     let pipelines = project.config.pipelines.len() as u64;
     let session = Session::begin(project, role).await?;
-    let watchdog = tokio::spawn(watchdog());
+    let pulses = [concurrency.map(|_| session.working.clone()), schedules.then(|| session.looking.clone())];
+    let watchdog = tokio::spawn(watchdog(pulses.into_iter().flatten().collect()));
     let doing = in_words(concurrency, schedules, pipelines);
     tracing::info!("{doing}; Ctrl-C stops");
     systemd::ready();
@@ -214,11 +226,14 @@ fn in_words(concurrency: Option<usize>, schedules: bool, pipelines: u64) -> Stri
     parts.join(", ")
 }
 
-/// Shows the service manager that the process lives.
-async fn watchdog() {
+/// Shows the service manager that the process lives, as long as its loops go round.
+async fn watchdog(pulses: Vec<Pulse>) {
     if let Some(every) = systemd::watchdog_interval() {
         loop {
-            systemd::watchdog();
+            // A loop goes round within seconds: one that misses this much stands still.
+            if pulses.iter().all(|pulse| pulse.is_felt(STANDSTILL.max(every))) {
+                systemd::watchdog();
+            }
             tokio::time::sleep(every).await;
         }
     }

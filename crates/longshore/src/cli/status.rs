@@ -9,6 +9,7 @@ use crate::bucket::ObjectKey;
 use crate::journal::{LoadRow, ObjectRow, State};
 use crate::pipeline::{Context, discover};
 use crate::project;
+use crate::worker::TRIES;
 
 /// Things of a kind that are listed.
 const LISTED: u64 = 10;
@@ -74,6 +75,8 @@ pub(super) async fn run(global: &Global) -> Result {
     }
     let is_fine = document.queue.paused.is_empty()
         && document.queue.set_aside.is_empty()
+        // What was tried so often needs somebody's eyes.
+        && document.queue.retryable.iter().all(|task| task.attempts < TRIES)
         && document.failed.is_empty()
         && document.ambiguous == 0;
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
@@ -195,7 +198,8 @@ fn print_queue(queue: &Queued) {
     for task in &queue.retryable {
         let error = task.error.as_deref().unwrap_or_default();
         let at = output::time(task.not_before);
-        outln!("\ntask {} is tried again at {at}: {}: {error}", task.id, objects(task));
+        let tried = output::counted(task.attempts.into(), "attempt");
+        outln!("\ntask {} is tried again at {at}, after {tried}: {}: {error}", task.id, objects(task));
     }
     for task in &queue.set_aside {
         outln!("\ntask {} is {}: {}", task.id, task.state.as_str(), objects(task));
@@ -214,9 +218,8 @@ fn print_queue(queue: &Queued) {
 
 /// The objects of a task in a few words.
 fn objects(task: &Task) -> String {
-    match &task.objects[..] {
-        [one] => format!("`{}`", one.position.key),
-        [first, rest @ ..] => format!("`{}` and {} more", first.position.key, rest.len()),
-        [] => "nothing".to_owned(),
+    match task.object_count.saturating_sub(1) {
+        0 => format!("`{}`", task.first.key),
+        more => format!("`{}` and {more} more", task.first.key),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use longshore_csv::Reject;
 use longshore_warehouse::{Entry, EntryKind, Generation, ObjectId};
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::{Journal, JournalError};
@@ -55,6 +55,8 @@ impl State {
 pub enum Outcome {
     /// Committed.
     Loaded,
+    /// Committed, with nothing to load: repeats, or objects that a newer one supersedes.
+    Skipped,
     /// Its objects were refused.
     Failed,
     /// The surroundings did not allow it: its objects wait.
@@ -62,12 +64,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 3] = [Self::Loaded, Self::Failed, Self::Waiting];
+    const ALL: [Self; 4] = [Self::Loaded, Self::Skipped, Self::Failed, Self::Waiting];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
+            Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Waiting => "waiting",
         }
@@ -227,96 +230,34 @@ pub struct RejectRow {
     pub raw: String,
 }
 
-/// A pipeline that waits for its surroundings to be put right.
-#[derive(Debug, Clone, Serialize)]
-pub struct PauseRow {
-    /// Its name.
-    pub pipeline: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why.
-    pub error: String,
-    /// What to do about it.
-    pub cure: Option<String>,
-}
-
 impl Journal {
-    /// Keeps a load.
+    /// Keeps a load and what is known of its objects, in one transaction.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn record_load(&self, load: &LoadRow) -> Result<(), JournalError> {
+    pub fn record_load(&self, load: &LoadRow, objects: &[ObjectRow]) -> Result<(), JournalError> {
         self.with(|connection| {
-            connection.execute(
-                "INSERT OR REPLACE INTO load VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
-                params![
-                    load.load_id,
-                    load.pipeline,
-                    load.table,
-                    load.mode,
-                    load.started_at.to_string(),
-                    load.finished_at.to_string(),
-                    load.outcome.as_str(),
-                    load.objects as i64,
-                    load.bytes as i64,
-                    load.rows.rows_read as i64,
-                    load.rows.rows_loaded as i64,
-                    load.rows.rows_rejected as i64,
-                    load.rows.rows_duplicate as i64,
-                    load.rows.rows_superseded as i64,
-                    load.error,
-                    load.cure,
-                ],
-            )?;
-            Ok(())
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            insert_load(&transaction, load, "OR REPLACE", "")?;
+            insert_objects(&transaction, objects)?;
+            transaction.commit()
         })
     }
 
-    /// Keeps what is known of objects, in one transaction.
+    /// Keeps a load of which only now some objects are found, and these. Found in several goes, they are
+    /// added up.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn record_objects(&self, objects: &[ObjectRow]) -> Result<(), JournalError> {
+    pub fn record_found(&self, load: &LoadRow, objects: &[ObjectRow]) -> Result<(), JournalError> {
         self.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO object VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
-                )?;
-                let mut select =
-                    transaction.prepare_cached("SELECT state FROM object WHERE identity = ?1 AND generation = ?2")?;
-                for object in objects {
-                    let known = select
-                        .query_row(params![object.identity, object.generation], |row| {
-                            word(row, 0, &State::ALL, State::as_str)
-                        })
-                        .optional()?;
-                    if known.is_some_and(|known| known != object.state && !known.may_become(object.state)) {
-                        // What is known is further on than what is told: it stays.
-                        tracing::debug!(object.key = object.key, "{known:?} does not become {:?}", object.state);
-                        continue;
-                    }
-                    insert.execute(params![
-                        object.identity,
-                        object.generation,
-                        object.pipeline,
-                        object.table,
-                        object.key,
-                        object.lies_at,
-                        object.state.as_str(),
-                        object.load_id,
-                        object.size as i64,
-                        object.modified_at.to_string(),
-                        object.rows_read as i64,
-                        object.rows_loaded as i64,
-                        object.rows_rejected as i64,
-                        object.error,
-                        object.cure,
-                        object.report,
-                        object.updated_at.to_string(),
-                    ])?;
-                }
-            }
+            let add =
+                ["objects", "bytes", "rows_read", "rows_loaded", "rows_rejected", "rows_duplicate", "rows_superseded"]
+                    .map(|column| format!("{column} = {column} + excluded.{column}"))
+                    .join(", ");
+            insert_load(&transaction, load, "", &format!("ON CONFLICT (load_id) DO UPDATE SET {add}"))?;
+            insert_objects(&transaction, objects)?;
             transaction.commit()
         })
     }
@@ -473,46 +414,6 @@ impl Journal {
         })
     }
 
-    /// Notes that a pipeline waits. Returns whether that is new, or for a new reason.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn pause(&self, pipeline: &str, error: &str, cure: Option<&str>, at: Timestamp) -> Result<bool, JournalError> {
-        self.with(|connection| {
-            let known: Option<String> = connection
-                .query_row("SELECT error FROM pause WHERE pipeline = ?1", params![pipeline], |row| row.get(0))
-                .optional()?;
-            connection.execute(
-                "INSERT INTO pause VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (pipeline) DO UPDATE SET error = excluded.error, cure = excluded.cure",
-                params![pipeline, at.to_string(), error, cure],
-            )?;
-            Ok(known.as_deref() != Some(error))
-        })
-    }
-
-    /// Notes that a pipeline goes on. Returns whether it was paused.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn resume(&self, pipeline: &str) -> Result<bool, JournalError> {
-        self.with(|connection| Ok(connection.execute("DELETE FROM pause WHERE pipeline = ?1", params![pipeline])? > 0))
-    }
-
-    /// Pipelines that wait.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn pauses(&self) -> Result<Vec<PauseRow>, JournalError> {
-        self.with(|connection| {
-            let mut select = connection.prepare_cached("SELECT * FROM pause ORDER BY pipeline")?;
-            let rows = select.query_map([], |row| {
-                Ok(PauseRow { pipeline: row.get(0)?, since: timestamp(row, 1)?, error: row.get(2)?, cure: row.get(3)? })
-            })?;
-            rows.collect()
-        })
-    }
-
     /// Notes that something was said. Returns whether it is said for the first time.
     ///
     /// # Errors
@@ -524,6 +425,67 @@ impl Journal {
             Ok(added > 0)
         })
     }
+}
+
+fn insert_load(transaction: &Transaction<'_>, load: &LoadRow, or: &str, conflict: &str) -> rusqlite::Result<()> {
+    let sql =
+        format!("INSERT {or} INTO load VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16) {conflict}");
+    transaction.prepare_cached(&sql)?.execute(params![
+        load.load_id,
+        load.pipeline,
+        load.table,
+        load.mode,
+        load.started_at.to_string(),
+        load.finished_at.to_string(),
+        load.outcome.as_str(),
+        load.objects as i64,
+        load.bytes as i64,
+        load.rows.rows_read as i64,
+        load.rows.rows_loaded as i64,
+        load.rows.rows_rejected as i64,
+        load.rows.rows_duplicate as i64,
+        load.rows.rows_superseded as i64,
+        load.error,
+        load.cure,
+    ])?;
+    Ok(())
+}
+
+fn insert_objects(transaction: &Transaction<'_>, objects: &[ObjectRow]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO object VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+    )?;
+    let mut select = transaction.prepare_cached("SELECT state FROM object WHERE identity = ?1 AND generation = ?2")?;
+    for object in objects {
+        let known = select
+            .query_row(params![object.identity, object.generation], |row| word(row, 0, &State::ALL, State::as_str))
+            .optional()?;
+        if known.is_some_and(|known| known != object.state && !known.may_become(object.state)) {
+            // What is known is further on than what is told: it stays.
+            tracing::debug!(object.key = object.key, "{known:?} does not become {:?}", object.state);
+            continue;
+        }
+        insert.execute(params![
+            object.identity,
+            object.generation,
+            object.pipeline,
+            object.table,
+            object.key,
+            object.lies_at,
+            object.state.as_str(),
+            object.load_id,
+            object.size as i64,
+            object.modified_at.to_string(),
+            object.rows_read as i64,
+            object.rows_loaded as i64,
+            object.rows_rejected as i64,
+            object.error,
+            object.cure,
+            object.report,
+            object.updated_at.to_string(),
+        ])?;
+    }
+    Ok(())
 }
 
 fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use history::{LoadRow, ObjectRow, Outcome, PauseRow, RejectRow, State, Totals};
+pub use history::{LoadRow, ObjectRow, Outcome, RejectRow, State, Totals};
 
 /// The journal's own layout; a file of a newer one is refused.
 const VERSION: i64 = 1;
@@ -38,8 +38,6 @@ CREATE TABLE reject (
   identity TEXT NOT NULL, generation INTEGER NOT NULL, line INTEGER NOT NULL, record INTEGER NOT NULL,
   byte INTEGER NOT NULL, column_name TEXT, rule TEXT NOT NULL, message TEXT NOT NULL, raw BLOB NOT NULL) STRICT;
 CREATE INDEX reject_by_object ON reject (identity, generation, line);
-CREATE TABLE pause (
-  pipeline TEXT PRIMARY KEY, since TEXT NOT NULL, error TEXT NOT NULL, cure TEXT) STRICT;
 CREATE TABLE notice (kind TEXT NOT NULL, subject TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (kind, subject)) STRICT;
 ";
 

@@ -80,7 +80,7 @@ fn an_object_makes_only_the_moves_of_the_diagram() {
 fn loads_come_newest_first_and_as_they_were_kept() {
     let (_folder, journal) = journal();
     for (id, pipeline, second) in [("a", "p", 1), ("b", "q", 3), ("c", "p", 2)] {
-        journal.record_load(&load(id, pipeline, second)).unwrap();
+        journal.record_load(&load(id, pipeline, second), &[]).unwrap();
     }
     let ids = |pipeline, limit| -> Vec<String> {
         let loads = journal.loads(pipeline, limit).unwrap();
@@ -96,9 +96,9 @@ fn loads_come_newest_first_and_as_they_were_kept() {
 #[test]
 fn an_object_that_was_loaded_anew_is_no_longer_failed() {
     let (_folder, journal) = journal();
-    journal.record_objects(&[object(1, State::Failed, 1)]).unwrap();
+    journal.record_load(&load("l", "p", 1), &[object(1, State::Failed, 1)]).unwrap();
     assert_eq!(journal.objects_in(State::Failed, 10).unwrap().len(), 1);
-    journal.record_objects(&[object(2, State::Loaded, 2)]).unwrap();
+    journal.record_load(&load("l", "p", 1), &[object(2, State::Loaded, 2)]).unwrap();
     assert!(journal.objects_in(State::Failed, 10).unwrap().is_empty());
     let of_key = journal.objects_of_key("pending/a.csv").unwrap();
     assert_eq!(of_key[0].generation, 2);
@@ -107,9 +107,9 @@ fn an_object_that_was_loaded_anew_is_no_longer_failed() {
 #[test]
 fn an_object_that_is_further_on_does_not_go_back() {
     let (_folder, journal) = journal();
-    journal.record_objects(&[object(1, State::Loaded, 1)]).unwrap();
+    journal.record_load(&load("l", "p", 1), &[object(1, State::Loaded, 1)]).unwrap();
     journal.record_archived(&[(ONE, 1, "processed/a.csv".to_owned())], at(2)).unwrap();
-    journal.record_objects(&[object(1, State::Failed, 3)]).unwrap();
+    journal.record_load(&load("l", "p", 1), &[object(1, State::Failed, 3)]).unwrap();
     assert_eq!(journal.object(ONE, 1).unwrap().unwrap().state, State::Archived);
 }
 
@@ -117,7 +117,7 @@ fn an_object_that_is_further_on_does_not_go_back() {
 fn only_what_is_in_is_archived() {
     for state in [State::Pending, State::Loaded, State::Failed, State::Superseded] {
         let (_folder, journal) = journal();
-        journal.record_objects(&[object(1, state, 1)]).unwrap();
+        journal.record_load(&load("l", "p", 1), &[object(1, state, 1)]).unwrap();
         journal.record_archived(&[(ONE, 1, "processed/a.csv".to_owned())], at(2)).unwrap();
         let now = journal.object(ONE, 1).unwrap().unwrap();
         let expected = if state.may_become(State::Archived) {
@@ -150,16 +150,15 @@ fn rejects_of_a_later_attempt_take_the_place_of_the_earlier_ones() {
 }
 
 #[test]
-fn a_pause_is_new_once_for_each_reason_and_keeps_its_beginning() {
+fn a_load_that_is_found_in_parts_adds_up() {
     let (_folder, journal) = journal();
-    assert!(journal.pause("p", "no table", None, at(1)).unwrap());
-    assert!(!journal.pause("p", "no table", None, at(2)).unwrap());
-    assert!(journal.pause("p", "no rights", Some("grant"), at(3)).unwrap());
-    let pauses = journal.pauses().unwrap();
-    assert_eq!(pauses[0].since, at(1));
-    assert_eq!(pauses[0].error, "no rights");
-    assert!(journal.resume("p").unwrap());
-    assert!(!journal.resume("p").unwrap());
+    journal.record_found(&load("l", "p", 1), &[object(1, State::Loaded, 1)]).unwrap();
+    journal.record_found(&load("l", "p", 2), &[object(2, State::Loaded, 2)]).unwrap();
+    let loads = journal.loads(None, 10).unwrap();
+    assert_eq!(loads.len(), 1);
+    let one = load("l", "p", 1);
+    assert_eq!((loads[0].objects, loads[0].rows.rows_read), (2 * one.objects, 2 * one.rows.rows_read));
+    assert!(one.objects > 0 && one.rows.rows_read > 0);
 }
 
 #[test]

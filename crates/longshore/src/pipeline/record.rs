@@ -1,5 +1,6 @@
 //! Copies what happened into the journal, and says it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -22,21 +23,22 @@ pub fn record(committed: &Committed, job: Job<'_>, started_at: Timestamp, ctx: &
         rows.add(entry);
         objects.push(ObjectRow::from_entry(entry, landed.at.key.as_str(), report.clone(), finished_at));
     }
-    ctx.journal.record_load(&LoadRow {
+    let is_loaded = committed.receipt.entries.iter().any(|entry| entry.kind == EntryKind::Load);
+    let load = LoadRow {
         load_id: committed.receipt.load_id.to_string(),
         pipeline: job.pipeline.name.clone(),
         table: job.target.table.name.to_string(),
         mode: job.pipeline.mode.as_str().to_owned(),
         started_at,
         finished_at,
-        outcome: Outcome::Loaded,
+        outcome: if is_loaded { Outcome::Loaded } else { Outcome::Skipped },
         objects: committed.landed.len() as u64,
         bytes: committed.landed.iter().map(|landed| landed.object.size).sum(),
         rows,
         error: None,
         cure: None,
-    })?;
-    ctx.journal.record_objects(&objects)?;
+    };
+    ctx.journal.record_load(&load, &objects)?;
     for ((landed, finished), report) in committed.landed.iter().zip(&committed.finished).zip(&committed.reports) {
         if let (Some(finished), Some(_)) = (finished, report) {
             ctx.journal.record_rejects(landed.identity, landed.generation, &finished.rejects.listed)?;
@@ -53,15 +55,39 @@ pub fn record(committed: &Committed, job: Job<'_>, started_at: Timestamp, ctx: &
 /// The journal cannot be written.
 pub fn record_again(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<(), Error> {
     let at = Timestamp::now();
-    let mut missing = Vec::new();
+    let mut missing: BTreeMap<LoadId, (Vec<&Entry>, Vec<ObjectRow>)> = BTreeMap::new();
     for (landed, entry) in landed.iter().zip(entries) {
         let known = ctx.journal.object(entry.identity, entry.generation)?;
         if known.is_none_or(|known| matches!(known.state, State::Pending | State::Failed)) {
-            missing.push(ObjectRow::from_entry(entry, landed.at.key.as_str(), None, at));
+            let (entries, objects) = missing.entry(entry.load_id).or_default();
+            entries.push(entry);
+            objects.push(ObjectRow::from_entry(entry, landed.at.key.as_str(), None, at));
         }
         tracing::info!(object.key = landed.key(), "`{}` is in already: it only has to be archived", landed.key());
     }
-    Ok(ctx.journal.record_objects(&missing)?)
+    for (load_id, (entries, objects)) in missing {
+        let Some(first) = entries.first() else { continue };
+        let mut rows = Totals::default();
+        entries.iter().for_each(|entry| rows.add(entry));
+        let is_loaded = entries.iter().any(|entry| entry.kind == EntryKind::Load);
+        let load = LoadRow {
+            load_id: load_id.to_string(),
+            pipeline: first.pipeline.clone(),
+            table: first.table.to_string(),
+            mode: first.mode.clone(),
+            // When it began only its worker knew.
+            started_at: first.loaded_at,
+            finished_at: first.loaded_at,
+            outcome: if is_loaded { Outcome::Loaded } else { Outcome::Skipped },
+            objects: objects.len() as u64,
+            bytes: entries.iter().map(|entry| entry.size).sum(),
+            rows,
+            error: None,
+            cure: None,
+        };
+        ctx.journal.record_found(&load, &objects)?;
+    }
+    Ok(())
 }
 
 fn counted(rows: u64) -> String {
@@ -139,7 +165,7 @@ fn say(committed: &Committed, job: Job<'_>, rows: Totals, took: jiff::SignedDura
 pub fn record_refusal(refusal: &Refusal, placed: &Placed, job: Job<'_>, ctx: &Context) -> Result<(), Error> {
     let at = Timestamp::now();
     let landed = &refusal.landed;
-    ctx.journal.record_load(&LoadRow {
+    let load = LoadRow {
         load_id: LoadId::draw().to_string(),
         pipeline: job.pipeline.name.clone(),
         table: job.target.table.name.to_string(),
@@ -152,8 +178,8 @@ pub fn record_refusal(refusal: &Refusal, placed: &Placed, job: Job<'_>, ctx: &Co
         rows: Totals { rows_read: refusal.records, rows_rejected: refusal.rejects.count, ..Totals::default() },
         error: Some(format!("`{}`: {}", landed.key(), refusal.why.message)),
         cure: refusal.why.cure.clone(),
-    })?;
-    ctx.journal.record_objects(&[ObjectRow {
+    };
+    let object = ObjectRow {
         identity: landed.identity.to_string(),
         generation: landed.generation,
         pipeline: job.pipeline.name.clone(),
@@ -171,7 +197,8 @@ pub fn record_refusal(refusal: &Refusal, placed: &Placed, job: Job<'_>, ctx: &Co
         cure: refusal.why.cure.clone(),
         report: Some(placed.report.clone()),
         updated_at: at,
-    }])?;
+    };
+    ctx.journal.record_load(&load, &[object])?;
     ctx.journal.record_rejects(landed.identity, landed.generation, &refusal.rejects.listed)?;
     let mut line =
         format!("`{}` was not loaded into `{}`: {}", landed.key(), job.target.table.name, refusal.why.message);

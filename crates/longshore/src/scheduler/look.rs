@@ -27,8 +27,8 @@ const AT_MOST: usize = 50_000;
 const REPLACE_AT_MOST: usize = 10_000;
 /// States of tasks that nobody works on yet.
 const WAITING: [State; 3] = [State::Available, State::Scheduled, State::Retryable];
-/// Cancelled and discarded tasks that are looked after.
-const SET_ASIDE: usize = 1_000;
+/// Tasks of paused pipelines, and cancelled and discarded ones, whose objects are looked for.
+const LOOKED_AFTER: usize = 1_000;
 
 /// What to look at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -184,7 +184,8 @@ async fn tidy(spool: &Spool, scope: Scope<'_>, project: &Project) -> Result<(), 
         // Of a pipeline that is paused nobody takes the tasks and sees that there is nothing to do.
         let mut is_there = lanes.iter().any(|(_, at)| pipelines[*at].name == pause.pipeline);
         let mut empty = Vec::new();
-        for task in queue.tasks(&WAITING, SET_ASIDE).await?.iter().filter(|task| task.pipeline == pause.pipeline) {
+        let waiting = queue.tasks(&WAITING, LOOKED_AFTER).await?;
+        for task in waiting.iter().filter(|task| task.pipeline == pause.pipeline) {
             match holds(spool, task, project).await? {
                 true => is_there = true,
                 false => empty.push(task.id),
@@ -202,7 +203,7 @@ async fn tidy(spool: &Spool, scope: Scope<'_>, project: &Project) -> Result<(), 
         }
     }
     let mut gone = Vec::new();
-    for task in queue.tasks(&[State::Cancelled, State::Discarded], SET_ASIDE).await? {
+    for task in queue.tasks(&[State::Cancelled, State::Discarded], LOOKED_AFTER).await? {
         if !holds(spool, &task, project).await? {
             gone.push(task.id);
         }
@@ -218,7 +219,7 @@ async fn holds(spool: &Spool, task: &Task, project: &Project) -> Result<bool, Er
     let pipelines = &project.config.pipelines;
     let Some(at) = pipelines.iter().position(|pipeline| pipeline.name == task.pipeline) else { return Ok(false) };
     let lane = discover::lanes(pipelines)[at];
-    for landed in task.objects.iter().filter_map(Landed::from_task) {
+    for landed in project.queue.objects(task.id).await?.iter().filter_map(Landed::from_task) {
         let is_there = match landed.place {
             Place::Pending => spool.holds(lane, &landed)?,
             Place::Failed | Place::Processed => project.ctx.bucket.head(&landed.at.key).await?.is_some(),
@@ -364,12 +365,11 @@ impl<'a> Lane<'a> {
         let mut withdrawn = HashSet::new();
         // A task over which a worker died is left as it is: it counts how often.
         for task in waiting.iter().filter(|task| task.priority == 0 && task.deaths == 0) {
-            let reaches_beyond = task.objects.iter().any(|object| {
-                (object.position.modified_at, object.position.key.as_str()) > (oldest.modified_at, oldest.key.as_str())
-            });
-            if reaches_beyond {
+            let last = &task.last;
+            if (last.modified_at, last.key.as_str()) > (oldest.modified_at, oldest.key.as_str()) {
                 self.withdraw.push(task.id);
-                withdrawn.extend(task.objects.iter().map(|object| object.identity.clone()));
+                let objects = self.project.queue.objects(task.id).await?;
+                withdrawn.extend(objects.into_iter().map(|object| object.identity));
             }
         }
         Ok(withdrawn)

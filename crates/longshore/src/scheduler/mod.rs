@@ -25,6 +25,7 @@ use crate::bucket::ObjectKey;
 use crate::config::{Config, Place};
 use crate::pipeline::Error;
 use crate::project::Project;
+use crate::pulse::Pulse;
 use crate::stop::{Stop, Urgency};
 use crate::worker::KEPT;
 
@@ -52,6 +53,8 @@ pub struct Scheduler {
     pub stop: Stop,
     /// Whether a tick is being made.
     pub is_busy: Arc<AtomicBool>,
+    /// Shows that schedules are kept.
+    pub pulse: Pulse,
 }
 
 /// The schedules of a configuration, each with the names of its pipelines.
@@ -82,12 +85,13 @@ impl Scheduler {
         let mut watching = Watching::new(&self.project);
         let mut faults = Faults::default();
         loop {
+            self.pulse.beat();
             watching.start();
             let mut is_wrong = false;
             for (name, (schedule, pipelines)) in &schedules {
                 // A look may take long, and may be dropped: what it queued is queued.
                 let ticked = tokio::select! {
-                    ticked = self.tick(name, schedule, pipelines, all_now) => ticked,
+                    ticked = self.pulse.during(self.tick(name, schedule, pipelines, all_now)) => ticked,
                     () = self.stop.at_least(Urgency::Gentle) => return Ok(()),
                 };
                 is_wrong = is_wrong || ticked.is_err();
@@ -102,7 +106,9 @@ impl Scheduler {
                 () = tokio::time::sleep(pause) => {}
                 came = watching.arrivals() => match came {
                     Came::Keys(keys) => tokio::select! {
-                        later = self.arrived(keys, watching.settle, &schedules) => watching.later(later),
+                        later = self.pulse.during(self.arrived(keys, watching.settle, &schedules)) => {
+                            watching.later(later);
+                        }
                         () = self.stop.at_least(Urgency::Gentle) => return Ok(()),
                     },
                     Came::Everything => all_now = true,

@@ -40,7 +40,7 @@ const LAST_DAY: Date = Date::constant(2028, 1, 1);
 pub struct Schedule {
     /// The rule.
     pub when: When,
-    /// The most that a time is moved back, so that many processes do not list at once.
+    /// How far times are spread, so that many processes do not list at once.
     pub jitter: Duration,
 }
 
@@ -98,12 +98,17 @@ impl Schedule {
     }
 
     /// The next time, moved back by a random part of the jitter but not as far as the one that
-    /// follows. Step on from [`Self::next_after`], lest the jitter add up.
+    /// follows. An interval goes on from the time before, which was moved too: it is moved half of
+    /// the jitter to either side, lest the jitter add up.
     ///
     /// [`Timestamp::MAX`] stands for never.
     #[must_use]
     pub fn next_with_jitter(&self, after: Timestamp) -> Timestamp {
-        let Some(next) = self.next_after(after) else { return Timestamp::MAX };
+        let Some(mut next) = self.next_after(after) else { return Timestamp::MAX };
+        if let When::Every(interval) = self.when {
+            let half = self.jitter.min(interval) / 2;
+            next = next.checked_sub(half).unwrap_or(next);
+        }
         let following = self.next_after(next).unwrap_or(Timestamp::MAX);
         let room = Duration::try_from(following.duration_since(next)).unwrap_or_default();
         let most = u64::try_from(self.jitter.min(room).as_nanos()).unwrap_or(u64::MAX);
@@ -448,6 +453,19 @@ mod tests {
                     assert!(schedule.next_after(from).is_some_and(|next| next > from), "{pattern:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn jitter_spreads_an_interval_to_both_sides() {
+        let mut schedule = Schedule::every(Duration::from_secs(30));
+        let after = at("2025-01-01T10:00:00Z");
+        for (jitter, least, most) in [(10, 25, 35), (30, 15, 45), (3600, 15, 45)] {
+            schedule.jitter = Duration::from_secs(jitter);
+            let gaps: Vec<_> =
+                (0..200).map(|_| schedule.next_with_jitter(after).duration_since(after).as_secs_f64()).collect();
+            assert!(gaps.iter().all(|gap| (f64::from(least)..=f64::from(most)).contains(gap)), "{gaps:?}");
+            assert!(gaps.iter().any(|gap| *gap < 30.0) && gaps.iter().any(|gap| *gap > 30.0), "{gaps:?}");
         }
     }
 

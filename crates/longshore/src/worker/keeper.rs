@@ -83,6 +83,7 @@ impl Keeper {
                     id: *id,
                     token: token.clone(),
                     progress: longshore_queue::Progress { bytes: kept.progress.bytes(), total_bytes: kept.total_bytes },
+                    load: kept.progress.load().map(|load| load.to_string()),
                 })
                 .collect();
             if renewals.is_empty() && !is_busy() {

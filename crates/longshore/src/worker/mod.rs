@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_queue::{Lease, PauseKind, State, TaskId, WorkerId};
+use longshore_queue::{Lease, PauseKind, State, Task, TaskId, WorkerId};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -21,6 +21,7 @@ pub use keeper::Keeper;
 use crate::pipeline::Error;
 use crate::pipeline::summary::{Summary, Waiting};
 use crate::project::Project;
+use crate::pulse::Pulse;
 use crate::stop::{Stop, Urgency};
 
 /// Life of a lease that is not renewed.
@@ -32,7 +33,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// The same while tasks of others are waited for.
 const POLL_OTHERS: Duration = Duration::from_millis(200);
 /// Attempts at a task that meets transient faults before a run that a person waits for gives up.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 /// Tasks that are looked through for what is still to be waited for.
 const LOOKED_THROUGH: usize = 10_000;
 
@@ -51,6 +52,8 @@ pub struct Pool {
     pub stop: Stop,
     /// Renews the leases.
     pub keeper: Keeper,
+    /// Shows that tasks are taken.
+    pub pulse: Pulse,
 }
 
 /// What this process has learned of pipelines, shared by its slots.
@@ -66,6 +69,8 @@ struct Learned {
     broken: Option<Error>,
     /// Attempts by this process.
     tries: HashMap<TaskId, u32>,
+    /// Attempts that tasks had when this process first waited for them.
+    had: HashMap<TaskId, u32>,
 }
 
 type Shared = Arc<Mutex<Learned>>;
@@ -75,8 +80,10 @@ type Shared = Arc<Mutex<Learned>>;
 pub enum Until<'a> {
     /// Nothing: it works until it is stopped.
     Stopped,
-    /// All tasks, or these; as far as that is possible now.
-    Done(Option<&'a [TaskId]>),
+    /// These tasks, as far as that is possible now.
+    These(&'a [TaskId]),
+    /// All tasks that are queued since then or longer, as far as that is possible now.
+    QueuedBy(Timestamp),
 }
 
 impl Pool {
@@ -85,7 +92,7 @@ impl Pool {
     /// # Errors
     /// The queue cannot be used; a pool that works until it is stopped tries again instead.
     pub async fn run(&self, until: Until<'_>) -> Result<Summary, Error> {
-        let is_waited_for = matches!(until, Until::Done(_));
+        let is_waited_for = !matches!(until, Until::Stopped);
         let learned = Shared::new(Mutex::new(Learned { is_waited_for, ..Learned::default() }));
         let mut running: JoinSet<Summary> = JoinSet::new();
         let mut summary = Summary::default();
@@ -112,11 +119,13 @@ impl Pool {
         summary: &mut Summary,
     ) -> Result<(), Error> {
         let only = match until {
-            Until::Done(only) => only,
-            Until::Stopped => None,
+            Until::These(only) => Some(only),
+            Until::Stopped | Until::QueuedBy(_) => None,
         };
+        let mut is_over = false;
         let mut said: Option<String> = None;
         loop {
+            self.pulse.beat();
             let broken = learned.lock().unwrap_or_else(PoisonError::into_inner).broken.take();
             if let Some(error) = broken {
                 return Err(error);
@@ -124,7 +133,11 @@ impl Pool {
             let is_stopping = self.stop.urgency() > Urgency::None;
             let mut pause = POLL;
             let free = self.concurrency.saturating_sub(running.len());
-            if !is_stopping && free > 0 {
+            if let Until::QueuedBy(at) = until {
+                // What was queued later is left to whoever queued it.
+                is_over = is_over || !self.project.queue.has_work_since(at).await?;
+            }
+            if !is_stopping && !is_over && free > 0 {
                 match self.project.queue.lease(&self.worker, free, only).await {
                     Ok(leases) => {
                         said = None;
@@ -149,7 +162,10 @@ impl Pool {
                 if is_stopping {
                     return Ok(());
                 }
-                if let Until::Done(only) = until {
+                if is_over {
+                    return self.note_pauses(&[], true, learned).await;
+                }
+                if !matches!(until, Until::Stopped) {
                     match self.rest(only, learned).await? {
                         Some(wait) => pause = wait,
                         None => return Ok(()),
@@ -184,9 +200,11 @@ impl Pool {
         let mut wait: Option<Duration> = None;
         let now = queue.now().await?;
         for task in &tasks {
+            // Attempts that another process makes meanwhile count too.
             let tries = {
-                let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-                learned.tries.get(&task.id).copied().unwrap_or(0)
+                let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+                let had = *learned.had.entry(task.id).or_insert(task.attempts);
+                learned.tries.get(&task.id).copied().unwrap_or(0).max(task.attempts.saturating_sub(had))
             };
             let until_then = match task.state {
                 State::Running => POLL_OTHERS,
@@ -203,17 +221,23 @@ impl Pool {
             queue.sweep().await?;
             return Ok(wait);
         }
-        for pause in queue.pauses().await? {
+        self.note_pauses(&tasks, only.is_none(), learned).await?;
+        Ok(None)
+    }
+
+    /// Notes why these tasks wait; if `all` are meant, also what was given up.
+    async fn note_pauses(&self, tasks: &[Task], all: bool, learned: &Shared) -> Result<(), Error> {
+        for pause in self.project.queue.pauses().await? {
             let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-            let has_tasks = tasks.iter().any(|task| task.pipeline == pause.pipeline)
-                || (pause.kind == PauseKind::Discarded && only.is_none());
+            let has_tasks =
+                tasks.iter().any(|task| task.pipeline == pause.pipeline) || (pause.kind == PauseKind::Discarded && all);
             if has_tasks && pause.kind != PauseKind::Objects && !learned.waiting.contains_key(&pause.pipeline) {
                 let waiting = Waiting { pipeline: pause.pipeline.clone(), error: pause.error, cure: pause.cure };
                 waiting.say();
                 learned.waiting.insert(pause.pipeline, waiting);
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 

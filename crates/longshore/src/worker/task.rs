@@ -48,8 +48,8 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
         return summary;
     };
     let ctx = Context { progress: pool.project.ctx.progress.for_task(), ..pool.project.ctx.clone() };
-    let objects = task.objects.iter().filter_map(Landed::from_task).collect();
-    let total_bytes = task.objects.iter().map(|object| object.bytes).sum();
+    let objects = lease.objects.iter().filter_map(Landed::from_task).collect();
+    let total_bytes = task.progress.total_bytes;
     let broken = pool.keeper.keep(task.id, token, ctx.progress.clone(), total_bytes);
     let ended = tokio::select! {
         worked = AssertUnwindSafe(work::work(pipeline, objects, &ctx, &mut summary)).catch_unwind() => {
@@ -80,8 +80,7 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
 
 /// The work panicked: a bug. Its task is tried again, after growing pauses.
 fn broke_off(lease: &Lease) -> Error {
-    let key = lease.task.objects.first().map_or("", |object| object.position.key.as_str());
-    let others = lease.task.objects.len().saturating_sub(1);
+    let (key, others) = (&lease.task.first.key, lease.task.object_count.saturating_sub(1));
     Error::transient(format!("the load of `{key}` (and {others} more) broke off by a fault of longshore itself"))
         .cure("report it with what was printed; nothing is lost, and no row is in twice")
 }
@@ -185,7 +184,7 @@ fn record(pool: &Pool, lease: &Lease, pipeline: &Pipeline, error: &Error) {
         error: Some(error.chain()),
         cure: error.hint().map(str::to_owned),
     };
-    if let Err(error) = pool.project.ctx.journal.record_load(&row) {
+    if let Err(error) = pool.project.ctx.journal.record_load(&row, &[]) {
         tracing::warn!("{}", Error::from(error).chain());
     }
 }

@@ -535,3 +535,42 @@ fn an_object_whose_key_fits_no_column_fails_alone() {
     project.load_some().says("its key cannot fill column `day`");
     assert_eq!(project.rows("SELECT a FROM t ORDER BY a"), ["2", "3"]);
 }
+
+#[test]
+fn who_names_a_key_gets_what_comes_before_it_first_where_order_matters() {
+    let project = project(UPSERT, TABLE);
+    project.drop_at("1.csv", "id,name\n1,old\n2,kept\n", "2026-01-01T00:00:00Z");
+    project.drop_at("2.csv", "id,name\n1,new\n", "2026-01-02T00:00:00Z");
+    project.drop_at("3.csv", "id,name\n1,later\n", "2026-01-03T00:00:00Z");
+    project.run(&["load", "pending/2.csv"]).exits(0);
+    assert_eq!(project.rows(T), ["1|new", "2|kept"]);
+    assert_eq!(project.ledger(), ["pending/1.csv|1|load|2|1|0|1|0|on time", "pending/2.csv|1|load|1|1|0|0|0|on time"]);
+    assert!(project.body("pending/3.csv").is_some());
+}
+
+#[test]
+fn who_names_a_key_gets_that_one_alone_where_order_does_not_matter() {
+    let project = project(APPEND, TABLE);
+    project.drop("1.csv", "id,name\n1,a\n");
+    project.drop("2.csv", "id,name\n2,b\n");
+    project.drop("3.csv", "id,name\n3,c\n");
+    // Queued together in one task, which waits.
+    project.run(&["pause", "t"]).exits(0);
+    project.run(&["run", "--once"]).exits(1).says("paused by an operator");
+    project.run(&["resume", "t"]).exits(0);
+    project.run(&["load", "pending/2.csv"]).exits(0);
+    assert_eq!(project.rows(T), ["2|b"]);
+    project.load();
+    assert_eq!(project.rows(T), ["1|a", "2|b", "3|c"]);
+}
+
+#[test]
+fn a_repeat_is_told_as_skipped() {
+    let project = project(APPEND, TABLE);
+    for _ in 0..2 {
+        project.drop("1.csv", "id,name\n1,a\n");
+        project.load();
+    }
+    assert_eq!(project.rows(T), ["1|a"]);
+    project.run(&["status"]).exits(0).prints("t  skipped  1 object, 0 rows");
+}

@@ -60,7 +60,7 @@ pub fn one(table: &str, key: &str, second: i64) -> NewTask {
 
 /// The key of a task's first object.
 pub fn key_of(lease: &Lease) -> &str {
-    lease.task.objects.first().map_or("", |object| &object.position.key)
+    &lease.task.first.key
 }
 
 /// A queue with one worker.
@@ -125,7 +125,8 @@ impl Stage {
 
     /// Renews a lease.
     pub async fn renew(&self, lease: &Lease) -> Renewed {
-        let renewal = Renewal { id: lease.task.id, token: lease.token.clone(), progress: crate::Progress::default() };
+        let (id, token) = (lease.task.id, lease.token.clone());
+        let renewal = Renewal { id, token, progress: crate::Progress::default(), load: None };
         self.queue.renew(&self.worker, &[renewal]).await.expect("to renew")[0]
     }
 

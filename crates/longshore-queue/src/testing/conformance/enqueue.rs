@@ -16,7 +16,8 @@ pub async fn an_object_is_in_one_open_task_of_its_table(bench: &dyn Bench) {
     let enqueued = stage.queue.enqueue(vec![both], &[]).await.unwrap();
     assert_eq!((enqueued.tasks.len(), enqueued.objects), (1, 1));
     let task = stage.task(enqueued.tasks[0]).await;
-    assert_eq!(task.objects, [object("b", 2)]);
+    assert_eq!((task.first, task.object_count), (object("b", 2).position, 1));
+    assert_eq!(stage.queue.objects(task.id).await.unwrap(), [object("b", 2)]);
     let rival = bench.handle();
     assert_eq!(rival.enqueue(vec![one("t", "b", 2)], &[]).await.unwrap().tasks, []);
 }
@@ -48,7 +49,7 @@ pub async fn the_objects_of_a_completed_task_may_come_again(bench: &dyn Bench) {
     let first = stage.enqueue_one(one("t", "a", 1)).await;
     let lease = stage.lease_one().await;
     assert!(stage.finish(&lease, End::Completed).await);
-    assert_eq!(stage.task(first).await.objects, []);
+    assert_eq!(stage.queue.objects(first).await.unwrap(), []);
     let second = stage.enqueue_one(one("t", "a", 1)).await;
     assert_ne!(first, second);
 }
@@ -76,7 +77,7 @@ pub async fn withdrawn_tasks_make_room_for_new_ones(bench: &dyn Bench) {
     let joined = NewTask { objects: objects.clone(), ..one("t", "a", 1) };
     let enqueued = stage.queue.enqueue(vec![joined], &old).await.unwrap();
     assert_eq!((enqueued.tasks.len(), enqueued.objects), (1, 4));
-    assert_eq!(stage.task(enqueued.tasks[0]).await.objects, objects);
+    assert_eq!(stage.queue.objects(enqueued.tasks[0]).await.unwrap(), objects);
     for id in old {
         assert!(stage.queue.task(id).await.unwrap().is_none());
     }
@@ -114,7 +115,21 @@ pub async fn what_was_queued_reads_back(bench: &dyn Bench) {
     assert_eq!((task.state, task.attempts, task.deaths, task.probe), (State::Scheduled, 0, 0, false));
     assert_eq!((task.queued_at, task.not_before), (now, now + Duration::from_secs(5)));
     assert_eq!((task.worker, task.started_at, task.error, task.ended_at), (None, None, None, None));
-    assert_eq!(task.objects, new.objects);
+    assert_eq!((&task.first, &task.last), (&new.objects[0].position, &new.objects[1].position));
+    assert_eq!(task.object_count, 2);
+    assert_eq!(stage.queue.objects(id).await.unwrap(), new.objects);
+}
+
+/// What waits long does not look young because it is put together anew.
+pub async fn a_task_made_anew_is_as_old_as_its_oldest_object(bench: &dyn Bench) {
+    let stage = Stage::new(bench).await;
+    let began = stage.queue.now().await.unwrap();
+    let old = stage.enqueue_one(one("t", "a", 1)).await;
+    stage.pass(Duration::from_secs(5));
+    let joined = NewTask { objects: vec![object("a", 1), object("b", 2)], ..one("t", "a", 1) };
+    let new = stage.queue.enqueue(vec![joined, one("t", "c", 3)], &[old]).await.unwrap().tasks;
+    assert_eq!(stage.task(new[0]).await.queued_at, began);
+    assert_eq!(stage.task(new[1]).await.queued_at, began + Duration::from_secs(5));
 }
 
 /// Names and numbers are whatever people and stores make of them.
@@ -134,7 +149,7 @@ pub async fn odd_names_and_extreme_numbers_read_back(bench: &dyn Bench) {
         };
         let task = stage.task(stage.enqueue_one(new.clone()).await).await;
         assert_eq!((&task.table, &task.pipeline, task.priority), (&new.table, &new.pipeline, new.priority));
-        assert_eq!(task.objects, new.objects);
+        assert_eq!(stage.queue.objects(task.id).await.unwrap(), new.objects);
         assert_eq!(stage.queue.cancel(crate::Which::Keys(&[name.to_owned()])).await.unwrap(), (1, 0));
     }
 }

@@ -190,7 +190,7 @@ pub async fn tasks_show_who_has_them_and_how_far_they_are(bench: &dyn Bench) {
     assert_eq!(lease.task.state, State::Running);
     stage.pass(Duration::from_secs(1));
     let progress = Progress { bytes: 3, total_bytes: u64::MAX };
-    let renewal = Renewal { id, token: lease.token.clone(), progress };
+    let renewal = Renewal { id, token: lease.token.clone(), progress, load: Some("a load".to_owned()) };
     assert_eq!(stage.queue.renew(&stage.worker, &[renewal]).await.unwrap(), [Renewed::Held]);
     let task = bench.handle().task(id).await.unwrap().unwrap();
     assert_eq!((task.worker.as_deref(), task.started_at, task.progress), (Some("a worker"), Some(began), progress));

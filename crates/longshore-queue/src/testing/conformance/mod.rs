@@ -31,6 +31,7 @@ macro_rules! queue_conformance_tests {
                 withdrawn_tasks_make_room_for_new_ones,
                 a_task_that_has_begun_is_not_withdrawn,
                 what_was_queued_reads_back,
+                a_task_made_anew_is_as_old_as_its_oldest_object,
                 odd_names_and_extreme_numbers_read_back,
             ],
             lease: [
@@ -79,6 +80,8 @@ macro_rules! queue_conformance_tests {
                 prune_removes_old_completed_tasks_only,
                 counts_tell_tasks_and_objects_by_state,
                 tasks_are_listed_by_urgency_up_to_a_limit,
+                tasks_are_found_by_the_keys_of_their_objects,
+                work_is_told_by_its_age,
                 waiting_tasks_are_listed_by_age,
             ],
             pause: [
@@ -88,6 +91,7 @@ macro_rules! queue_conformance_tests {
                 since_is_kept_while_kind_and_error_stay,
                 a_fault_replaces_neither_operator_nor_discarded,
                 only_an_operator_replaces_an_operator,
+                the_end_of_an_operators_pause_uncovers_a_discarded_task,
                 resume_ends_only_the_kinds_that_are_named,
                 the_probe_is_the_most_urgent_and_runs_once,
                 a_completed_probe_ends_the_pause,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::again;
-use super::{Bench, Stage, object, one};
+use super::{Bench, Stage, key_of, object, one};
 use crate::{End, NewTask, Renewed, State, TaskId, Which};
 
 /// In whatever way it waits.
@@ -82,7 +82,7 @@ pub async fn the_objects_of_a_cancelled_task_do_not_come_again(bench: &dyn Bench
     assert_eq!(stage.enqueue(vec![one("t", "a", 1)]).await, []);
     assert_eq!(stage.queue.are_open("t", &[object("a", 1).identity]).await.unwrap(), [true]);
     stage.queue.prune(stage.queue.now().await.unwrap() + Duration::from_secs(9)).await.unwrap();
-    assert_eq!(stage.task(id).await.objects, [object("a", 1)]);
+    assert_eq!(stage.queue.objects(id).await.unwrap(), [object("a", 1)]);
 }
 
 /// As if they had just come, and nothing but those.
@@ -172,7 +172,7 @@ pub async fn counts_tell_tasks_and_objects_by_state(bench: &dyn Bench) {
     let leases = stage.queue.lease(&stage.worker, 2, None).await.unwrap();
     stage.finish(&leases[0], End::Completed).await;
     let counts = stage.queue.counts().await.unwrap();
-    let state = leases[0].task.objects.len() as u64;
+    let state = leases[0].objects.len() as u64;
     assert_eq!(
         counts.by_state,
         [(State::Available, 1, 1), (State::Running, 1, 4 - state), (State::Completed, 1, state)]
@@ -188,13 +188,55 @@ pub async fn tasks_are_listed_by_urgency_up_to_a_limit(bench: &dyn Bench) {
     stage.enqueue(vec![one("t", "c", 3), late, urgent, one("u", "a", 1)]).await;
     let list = async |states: &[State], limit| {
         let tasks = stage.queue.tasks(states, limit).await.unwrap();
-        tasks.into_iter().map(|task| task.objects[0].position.key.clone()).collect::<Vec<_>>()
+        tasks.into_iter().map(|task| task.first.key).collect::<Vec<_>>()
     };
     assert_eq!(list(&State::ALL, usize::MAX).await, ["d", "a", "b", "c"]);
     assert_eq!(list(&[State::Scheduled, State::Available], 3).await, ["d", "a", "b"]);
     assert_eq!(list(&[State::Scheduled, State::Scheduled], 3).await, ["b"]);
     assert_eq!(list(&[], 3).await, [""; 0]);
     assert_eq!(list(&State::ALL, 0).await, [""; 0]);
+}
+
+/// Whatever their state, as long as they are open.
+pub async fn tasks_are_found_by_the_keys_of_their_objects(bench: &dyn Bench) {
+    let stage = Stage::new(bench).await;
+    let two = NewTask { objects: vec![object("a", 1), object("b", 2)], ..one("t", "", 0) };
+    let ids = stage.enqueue(vec![two, one("u", "b", 2), one("v", "c", 3)]).await;
+    let having = async |keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        let tasks = stage.queue.having(&keys).await.unwrap();
+        tasks.into_iter().map(|task| task.id).collect::<Vec<_>>()
+    };
+    assert_eq!(having(&["b", "a", "nowhere"]).await, [ids[0], ids[1]]);
+    assert_eq!(having(&[]).await, []);
+    let leases = stage.lease().await;
+    stage.queue.cancel(Which::Ids(&[ids[0]])).await.unwrap();
+    assert_eq!(having(&["b"]).await, [ids[0], ids[1]]);
+    for lease in &leases {
+        stage.finish(lease, End::Completed).await;
+    }
+    assert_eq!(having(&["a", "b", "c"]).await, []);
+}
+
+/// So that whoever waits for what was there does not wait for what came later.
+pub async fn work_is_told_by_its_age(bench: &dyn Bench) {
+    let stage = Stage::new(bench).await;
+    let since = async |queued_at| stage.queue.has_work_since(queued_at).await.unwrap();
+    let first = stage.queue.now().await.unwrap();
+    assert!(!since(first).await);
+    stage.enqueue_one(one("t", "a", 1)).await;
+    stage.pass(Duration::from_secs(1));
+    let second = stage.queue.now().await.unwrap();
+    stage.enqueue_one(one("u", "b", 1)).await;
+    assert!(since(first).await);
+    let lease = stage.queue.lease(&stage.worker, 1, None).await.unwrap().remove(0);
+    assert_eq!(key_of(&lease), "a");
+    assert!(since(first).await);
+    stage.finish(&lease, again()).await;
+    assert!(since(first).await);
+    stage.queue.cancel(Which::Ids(&[lease.task.id])).await.unwrap();
+    assert!(!since(first).await);
+    assert!(since(second).await);
 }
 
 /// Of one table, whatever their priority.
@@ -205,7 +247,7 @@ pub async fn waiting_tasks_are_listed_by_age(bench: &dyn Bench) {
     stage.enqueue(vec![urgent, late, one("u", "x", 1), one("t", "a", 1)]).await;
     let keys = async || {
         let tasks = stage.queue.waiting("t").await.unwrap();
-        tasks.into_iter().map(|task| task.objects[0].position.key.clone()).collect::<Vec<_>>()
+        tasks.into_iter().map(|task| task.first.key).collect::<Vec<_>>()
     };
     assert_eq!(keys().await, ["a", "b", "c"]);
     stage.queue.lease(&stage.worker, 1, None).await.unwrap();

@@ -97,6 +97,21 @@ pub async fn only_an_operator_replaces_an_operator(bench: &dyn Bench) {
     assert_eq!(stage.queue.pauses().await.unwrap()[0].error, "still");
 }
 
+/// A task that kills its workers is not let loose by somebody who paused for another reason.
+pub async fn the_end_of_an_operators_pause_uncovers_a_discarded_task(bench: &dyn Bench) {
+    let stage = Stage::new(bench).await;
+    let id = stage.enqueue_one(one("t", "a", 1)).await;
+    stage.discard(id).await;
+    let uncovered = stage.queue.pauses().await.unwrap();
+    stage.pause("t", PauseKind::Operator).await;
+    assert!(stage.queue.resume("t", &PauseKind::ALL).await.unwrap());
+    let pauses = stage.queue.pauses().await.unwrap();
+    assert_eq!((pauses[0].kind, pauses[0].task), (PauseKind::Discarded, Some(id)));
+    assert_eq!((&pauses[0].error, &pauses[0].cure), (&uncovered[0].error, &uncovered[0].cure));
+    assert!(stage.queue.resume("t", &PauseKind::ALL).await.unwrap());
+    assert_eq!(stage.pause_kinds().await, []);
+}
+
 /// And says whether there was one.
 pub async fn resume_ends_only_the_kinds_that_are_named(bench: &dyn Bench) {
     let stage = Stage::new(bench).await;

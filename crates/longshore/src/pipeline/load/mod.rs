@@ -118,6 +118,7 @@ enum Opened {
 impl Attempt<'_> {
     async fn begin(&self, objects: &[ObjectSpec], columns: Vec<String>) -> Result<Opened, WarehouseError> {
         let load_id = LoadId::draw();
+        self.ctx.progress.begin(load_id);
         let loaded_at = now();
         let archive_key = |object: &ObjectSpec| archive::key_for(&self.ctx.prefixes, object, loaded_at);
         let objects = objects
