@@ -574,3 +574,16 @@ fn a_repeat_is_told_as_skipped() {
     assert_eq!(project.rows(T), ["1|a"]);
     project.run(&["status"]).exits(0).prints("t  skipped  1 object, 0 rows");
 }
+
+#[test]
+fn a_backlog_beyond_what_is_queued_at_once_is_brought_in_whole() {
+    for (mode, at_most) in [(APPEND, "3"), (APPEND, "4"), (UPSERT, "3"), (UPSERT, "12"), (UPSERT, "13")] {
+        let project = project(mode, TABLE);
+        for id in 1..=12 {
+            project.drop(&format!("{id:02}.csv"), numbered([id]));
+        }
+        let ran = project.run_with(&["run", "--once"], &[("LONGSHORE_QUEUE_AT_MOST", at_most)]).exits(0);
+        assert!(ran.stdout.starts_with("12 objects loaded, 12 rows"), "{mode} {at_most} {ran:?}");
+        assert_eq!(project.value("SELECT count(*) FROM t"), "12");
+    }
+}
