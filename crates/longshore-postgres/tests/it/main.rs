@@ -1,0 +1,3 @@
+//! The integration tests of the postgres crate, against real servers.
+
+mod connecting;
