@@ -16,7 +16,9 @@
 mod database;
 mod home;
 mod port;
+mod proxy;
 mod server;
 
 pub use database::Database;
+pub use proxy::{Fault, Moment, Pending, Proxy, Side};
 pub use server::{Options, Server};

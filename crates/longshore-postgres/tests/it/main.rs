@@ -1,3 +1,4 @@
 //! The integration tests of the postgres crate, against real servers.
 
 mod connecting;
+mod proxy;
