@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use longshore_postgres::testing::{Options, Server};
 use longshore_postgres::{Config, ConnectError, Connection, Hop, quote};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio_postgres::error::SqlState;
 
 /// Connects with nothing but the URL.
@@ -42,8 +44,8 @@ async fn wait_for_backends(server: &Server, condition: &str, wanted: i64) {
     tokio::time::timeout(std::time::Duration::from_secs(60), reached).await.expect("it comes to that");
 }
 
-/// Waits until a connection's statement sleeps.
-pub(crate) async fn sleeps(server: &Server, _connection: &Connection) {
+/// Waits until a statement sleeps at a server.
+pub(crate) async fn sleeps(server: &Server) {
     wait_for_backends(server, "wait_event = 'PgSleep'", 1).await;
 }
 
@@ -148,6 +150,47 @@ async fn a_full_server_is_worth_another_try() {
     connect(&url).await;
 }
 
+/// Something that takes connections at a port, says this to each, and takes no notice of what it hears.
+async fn says(words: &'static [&'static [u8]]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            for word in words {
+                if client.read(&mut [0; 1000]).await.is_err() || client.write_all(word).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_starts_up_is_worth_another_try() {
+    const STARTING: &[u8] = b"E\0\0\0\x35SFATAL\0VFATAL\0C57P03\0Mthe system is starting up\0\0";
+    let port = says(&[b"N", STARTING]).await;
+    let error = refusal(&format!("postgres://u:p@127.0.0.1:{port}/db")).await;
+    assert_eq!((error.hop(), error.is_transient()), (Hop::Login, true), "{error:?}");
+    assert_eq!(error.sqlstate(), Some(&SqlState::CANNOT_CONNECT_NOW));
+    let cause = std::error::Error::source(&error).expect("the server's words").to_string();
+    assert_eq!(cause, "FATAL: the system is starting up");
+}
+
+#[tokio::test]
+async fn what_is_no_postgresql_server_is_not_taken_for_one() {
+    let port = says(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]).await;
+    let error = refusal(&format!("postgres://u:p@127.0.0.1:{port}/db")).await;
+    assert_eq!((error.hop(), error.is_transient()), (Hop::Tls, false), "{error:?}");
+    assert_eq!(error.to_string(), format!("what answers at `127.0.0.1:{port}` is no PostgreSQL server"));
+
+    // It begins as a server does that speaks TLS.
+    let port = says(&[b"SSH-2.0-OpenSSH_9.2\r\n"]).await;
+    let error = refusal(&format!("postgres://u:p@127.0.0.1:{port}/db?sslmode=require")).await;
+    assert_eq!((error.hop(), error.is_transient()), (Hop::Tls, false), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("whether a PostgreSQL server is at this port")));
+}
+
 #[tokio::test]
 async fn a_host_or_port_that_nobody_has_is_told_apart() {
     let error = refusal("postgres://u@no-such-host.invalid/db").await;
@@ -233,7 +276,7 @@ async fn a_statement_is_cancelled() {
     tokio::select! {
         biased;
         _ = &mut slept => panic!("it sleeps"),
-        () = sleeps(&server, &connection) => {}
+        () = sleeps(&server) => {}
     }
     connection.cancel().await.expect("the word is passed on");
     let error = slept.await.expect_err("it is cancelled");

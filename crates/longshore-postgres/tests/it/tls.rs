@@ -258,7 +258,7 @@ async fn a_statement_is_cancelled_over_tls() {
     tokio::select! {
         biased;
         _ = &mut slept => panic!("it sleeps"),
-        () = crate::connecting::sleeps(&ENCRYPTED, &connection) => {}
+        () = crate::connecting::sleeps(&ENCRYPTED) => {}
     }
     connection.cancel().await.expect("the word is passed on");
     let error = slept.await.expect_err("it is cancelled");
