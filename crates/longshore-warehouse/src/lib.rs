@@ -11,10 +11,13 @@
 
 mod crash;
 pub mod duckdb;
+mod entries;
 mod entry;
 mod error;
+mod layout;
 mod load;
 mod name;
+mod sql;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
