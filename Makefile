@@ -1,10 +1,10 @@
 # `make demo` and `make test` bring what they need (scripts/setup).
-.PHONY: demo test check bench setup release
+.PHONY: demo test check bench setup setup-tests release
 
 demo: setup
 	@cargo run --quiet --package longshore -- demo
 
-test: setup
+test: setup-tests
 	cargo test --workspace
 
 check: setup
@@ -12,7 +12,7 @@ check: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-bench: setup
+bench: setup-tests
 	cargo bench --workspace
 
 # The binary to install: DuckDB compiled from source and linked in (an hour on two cores).
@@ -21,3 +21,6 @@ release:
 
 setup:
 	@scripts/setup
+
+setup-tests:
+	@scripts/setup tests

@@ -298,3 +298,175 @@ pub(crate) fn number<T: FromStr>(
 ) -> Result<Option<T>, ConfigError> {
     word(values, name, |number| number.trim().parse().ok(), rule)
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    /// What a URL means with these variables and no others.
+    fn with(url: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::with_environment(url, &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn good(url: &str) -> Config {
+        with(url, &[]).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    /// The error and its hint, in one line.
+    fn fault(url: &str, variables: &[(&str, &str)]) -> String {
+        let error = with(url, variables).err().unwrap_or_else(|| panic!("{url} is taken"));
+        error.hint().map_or(error.to_string(), |hint| format!("{error} ({hint})"))
+    }
+
+    #[test]
+    fn the_url_wins_over_the_environment() {
+        let variables = [
+            ("PGHOST", "env-host"),
+            ("PGPORT", "1"),
+            ("PGUSER", "env-user"),
+            ("PGPASSWORD", "env-password"),
+            ("PGDATABASE", "env-database"),
+            ("PGAPPNAME", "env-name"),
+            ("PGOPTIONS", "-c a=b"),
+            ("PGCONNECT_TIMEOUT", "3"),
+            ("PGSSLMODE", "disable"),
+            ("PGTARGETSESSIONATTRS", "standby"),
+            ("PGCHANNELBINDING", "require"),
+        ];
+        let config = with("postgres://", &variables).expect("good");
+        assert_eq!(config.describe(), "env-user@env-host:1/env-database");
+        assert_eq!(config.password(&config.targets[0]).expect("given").expose_secret(), "env-password");
+        assert_eq!(config.application_name.as_deref(), Some("env-name"));
+        assert_eq!(config.options.as_deref(), Some("-c a=b"));
+        assert_eq!(config.connect_timeout, Some(Duration::from_secs(3)));
+        assert_eq!(config.ssl_mode(&config.targets[0]), SslMode::Disable);
+        assert_eq!((config.role, config.channel_binding), (Role::Standby, ChannelBinding::Require));
+
+        let config = with("postgres://u:p@h:2/d?sslmode=require&connect_timeout=0", &variables).expect("good");
+        assert_eq!(config.describe(), "u@h:2/d");
+        assert_eq!(config.password(&config.targets[0]).expect("given").expose_secret(), "p");
+        assert_eq!(config.connect_timeout, None);
+        assert_eq!(config.ssl_mode(&config.targets[0]), SslMode::Require);
+    }
+
+    #[test]
+    fn what_nobody_says_has_defaults() {
+        let config = good("postgres://u@h");
+        assert_eq!(config.describe(), "u@h:5432/u");
+        assert_eq!(config.connect_timeout, Some(Duration::from_secs(15)));
+        assert_eq!(config.user_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(
+            format!("{:?}", config.keepalive),
+            "Some(Keepalive { idle: Some(60s), interval: Some(10s), count: Some(3) })"
+        );
+        assert!(config.password(&config.targets[0]).is_none());
+        let me = good("postgres://");
+        assert_eq!(me.user, whoami::username().expect("somebody"));
+        assert!(matches!(me.targets[0].address, Address::Directory(_)), "{:?}", me.targets);
+    }
+
+    #[test]
+    fn servers_elsewhere_have_to_prove_who_they_are() {
+        let mode = |url| {
+            let config = good(url);
+            config.ssl_mode(&config.targets[0])
+        };
+        assert_eq!(mode("postgres://u@db.example.com"), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://u@10.0.0.7"), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://u@localhost?hostaddr=10.0.0.7"), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://u@db.example.com?sslmode=prefer"), SslMode::Prefer);
+        for local in ["postgres://u@localhost", "postgres://u@127.0.0.2", "postgres://u@[::1]"] {
+            assert_eq!(mode(local), SslMode::Prefer, "{local}");
+        }
+        assert_eq!(mode("postgres://u@localhost?sslrootcert=system"), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://u@%2Ftmp?sslmode=verify-full"), SslMode::Disable);
+    }
+
+    #[test]
+    fn hosts_addresses_and_ports_go_together() {
+        let targets =
+            |url| good(url).targets.iter().map(|target| format!("{target} {:?}", target.address)).collect::<Vec<_>>();
+        assert_eq!(targets("postgres://u@a:1,b:2"), [r#"a:1 Name("a")"#, r#"b:2 Name("b")"#]);
+        assert_eq!(targets("postgres://u@a,b?port=7"), [r#"a:7 Name("a")"#, r#"b:7 Name("b")"#]);
+        assert_eq!(targets("postgres://u@a:1,b"), [r#"a:1 Name("a")"#, r#"b:5432 Name("b")"#]);
+        assert_eq!(targets("postgres://u@a?hostaddr=10.0.0.7"), ["a:5432 Ip(10.0.0.7)"]);
+        assert_eq!(
+            targets("postgres://u@?hostaddr=10.0.0.7,::1"),
+            ["10.0.0.7:5432 Ip(10.0.0.7)", "[::1]:5432 Ip(::1)"]
+        );
+        assert_eq!(targets("postgres://u@[2001:db8::1]:7"), ["[2001:db8::1]:7 Ip(2001:db8::1)"]);
+        assert_eq!(targets("postgres://u@%2Frun%2Fpg:7"), [r#"/run/pg:7 Directory("/run/pg")"#]);
+    }
+
+    #[test]
+    fn faults_name_their_place_and_rule() {
+        for (url, said) in [
+            (
+                "postgres://u@h?sslmode=full",
+                "`sslmode` in the URL breaks the rule: `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`",
+            ),
+            (
+                "postgres://u@h?sslmode=require&sslrootcert=system",
+                "`sslmode` in the URL breaks the rule: with `sslrootcert=system` it has to be `verify-full`",
+            ),
+            ("postgres://u@h:70000", "`port` in the URL breaks the rule: a port is a number from 1 to 65535"),
+            (
+                "postgres://u@a,b?port=1,2,3",
+                "`port` in the URL breaks the rule: there has to be one port, or as many as there are hosts",
+            ),
+            (
+                "postgres://u@a,b?hostaddr=::1",
+                "`hostaddr` in the URL breaks the rule: it has to have as many entries as `host`",
+            ),
+            ("postgres://u@h?hostaddr=db", "`hostaddr` in the URL breaks the rule: an entry is an address in numbers"),
+            (
+                "postgres://u@h?connect_timeout=soon",
+                "`connect_timeout` in the URL breaks the rule: a number of seconds; 0 is no limit",
+            ),
+            (
+                "postgres://u@h?keepalives_idle=-1",
+                "`keepalives_idle` in the URL breaks the rule: a number of seconds; 0 leaves it to the system",
+            ),
+            (
+                "postgres://u@h?tcp_user_timeout=1s",
+                "`tcp_user_timeout` in the URL breaks the rule: a number of milliseconds; 0 leaves it to the system",
+            ),
+            (
+                "postgres://u@h?target_session_attrs=rw",
+                "`target_session_attrs` in the URL breaks the rule: `any`, `read-write`, `read-only`, `primary`, `standby` or `prefer-standby`",
+            ),
+            (
+                "postgres://u@h?channel_binding=yes",
+                "`channel_binding` in the URL breaks the rule: `disable`, `prefer` or `require`",
+            ),
+            (
+                "postgres://u@h?service=x",
+                "the URL asks for a connection service, which is not supported here (write host, port, database and user into the URL instead)",
+            ),
+        ] {
+            assert_eq!(fault(url, &[]), said, "{url}");
+        }
+        assert_eq!(
+            fault("postgres://u@h", &[("PGSSLMODE", "on")]),
+            "`PGSSLMODE` breaks the rule: `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`"
+        );
+        assert_eq!(
+            fault("postgres://u@h", &[("PGSERVICE", "prod")]),
+            "`PGSERVICE` asks for a connection service, which is not supported here (write host, port, database and user into the URL instead)"
+        );
+    }
+
+    #[test]
+    fn nothing_shows_the_password() {
+        let config = with("postgres://u:hunter2@h/d", &[("PGPASSWORD", "hunter2")]).expect("good");
+        assert!(!format!("{config:?} {config:#?} {}", config.describe()).contains("hunter2"));
+        let misplaced = fault("postgres://u:hunter2/x@h", &[]);
+        assert!(!misplaced.contains("hunter2"), "{misplaced}");
+        let misplaced = fault("postgres://u:hunter2/x", &[]);
+        assert!(!misplaced.contains("hunter2"), "{misplaced}");
+    }
+}

@@ -60,7 +60,9 @@ impl Config {
                 other => other?,
             },
             SslMode::Prefer => match self.attempt(target, mode, Encryption::IfOffered, deadline).await {
-                Err(encrypted) if encrypted.hop() == Hop::Tls || refuses_login(&encrypted) => {
+                Err(encrypted)
+                    if encrypted.hop() == Hop::Tls || (encrypted.was_encrypted() && refuses_login(&encrypted)) =>
+                {
                     let plain = self.attempt(target, mode, Encryption::None, deadline).await;
                     plain.map_err(|_| encrypted)?
                 }
@@ -85,7 +87,8 @@ impl Config {
         let (channel, target_found) = self.open(target, mode, encryption, deadline).await?;
         let encrypted = matches!(channel, Channel::Encrypted(_));
         let route = Route { config: self.clone(), target: target_found, mode, encrypted };
-        deadline.keep(Hop::Login, target, self.log_in(channel, route)).await?
+        let opened = deadline.keep(Hop::Login, target, self.log_in(channel, route)).await?;
+        if encrypted { opened.map_err(ConnectError::encrypted) } else { opened }
     }
 
     /// Opens a socket, and encrypts it if that is needed or offered. Returns with it where it leads,

@@ -95,6 +95,7 @@ struct Inner {
     message: String,
     hint: Option<String>,
     transient: bool,
+    encrypted: bool,
     code: Option<SqlState>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -102,7 +103,15 @@ struct Inner {
 impl ConnectError {
     /// An error that stays until somebody does something about it.
     pub(crate) fn new(hop: Hop, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { hop, message: message.into(), hint: None, transient: false, code: None, source: None }))
+        Self(Box::new(Inner {
+            hop,
+            message: message.into(),
+            hint: None,
+            transient: false,
+            encrypted: false,
+            code: None,
+            source: None,
+        }))
     }
 
     /// Says what to do about it.
@@ -115,6 +124,17 @@ impl ConnectError {
     pub(crate) fn transient(mut self) -> Self {
         self.0.transient = true;
         self
+    }
+
+    /// Says that the connection was encrypted already.
+    pub(crate) fn encrypted(mut self) -> Self {
+        self.0.encrypted = true;
+        self
+    }
+
+    /// Whether the connection was encrypted already.
+    pub(crate) fn was_encrypted(&self) -> bool {
+        self.0.encrypted
     }
 
     /// Keeps the server's code.

@@ -295,7 +295,8 @@ pub(crate) fn broken(error: io::Error, target: &Target) -> ConnectError {
     use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     let (message, hint) = match cause {
-        Some(InvalidCertificate(Certificate::UnknownIssuer)) => (
+        // A bad signature: by somebody of the same name as one whom we trust.
+        Some(InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature)) => (
             format!("the certificate of `{target}` is signed by nobody whom we trust"),
             "give its CA as `sslrootcert=FILE`; for a certificate that is signed by itself, give the certificate",
         ),
@@ -304,7 +305,7 @@ pub(crate) fn broken(error: io::Error, target: &Target) -> ConnectError {
             "have it made with the host's name, or do without the check: `sslmode=verify-ca`",
         ),
         Some(InvalidCertificate(Certificate::NotValidForNameContext { presented, .. })) => (
-            format!("the certificate of `{target}` is not for `{}` but for {}", target.name, presented.join(", ")),
+            format!("the certificate of `{target}` is not for `{}` but for {}", target.name, names(presented)),
             "connect by a name that it is for, or do without the check: `sslmode=verify-ca`",
         ),
         Some(InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. })) => (
@@ -347,6 +348,15 @@ pub(crate) fn broken(error: io::Error, target: &Target) -> ConnectError {
         }
     };
     ConnectError::new(Hop::Tls, message).cure(hint).because(error)
+}
+
+/// The names that a certificate is for. rustls gives them as `DnsName("host")` or `IpAddress(address)`.
+fn names(presented: &[String]) -> String {
+    let plain = |name: &String| {
+        let (_, name) = name.split_once('(').unwrap_or(("", name));
+        format!("`{}`", name.trim_end_matches(')').trim_matches('"'))
+    };
+    presented.iter().map(plain).collect::<Vec<_>>().join(", ")
 }
 
 /// The server has no TLS.

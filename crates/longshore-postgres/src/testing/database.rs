@@ -32,7 +32,7 @@ impl<'a> Database<'a> {
         self.url_at(self.server.port())
     }
 
-    /// The same, by another port: that of a proxy.
+    /// The same, by another port: that of a [`Proxy`](super::Proxy).
     pub fn url_at(&self, port: u16) -> String {
         let password = PASSWORD.replace('@', "%40").replace(':', "%3A").replace('/', "%2F");
         format!("postgres://{USER}:{password}@127.0.0.1:{port}/{}", self.name)

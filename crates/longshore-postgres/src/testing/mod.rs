@@ -13,10 +13,14 @@
 //!
 //! Whatever fails here panics with the reason: a test cannot go on without it.
 
+mod certificate;
 mod database;
 mod home;
 mod port;
+mod proxy;
 mod server;
 
+pub use certificate::{Authority, Certificate};
 pub use database::Database;
+pub use proxy::{Fault, Moment, Pending, Proxy, Side};
 pub use server::{Options, Server};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::home::Home;
-use super::{Database, port};
+use super::{Authority, Certificate, Database, port};
 use crate::{Config, quote};
 
 /// The user whose databases tests get.
@@ -36,6 +36,8 @@ pub struct Server {
 pub struct Options {
     settings: Vec<(String, String)>,
     rules: Vec<String>,
+    certificate: Option<Certificate>,
+    clients: Option<String>,
 }
 
 impl Options {
@@ -50,6 +52,20 @@ impl Options {
     #[must_use]
     pub fn rule(mut self, line: &str) -> Self {
         self.rules.push(line.to_owned());
+        self
+    }
+
+    /// Has it speak TLS, with this certificate.
+    #[must_use]
+    pub fn certificate(mut self, certificate: &Certificate) -> Self {
+        self.certificate = Some(certificate.clone());
+        self
+    }
+
+    /// Has it know certificates of clients that this authority signed.
+    #[must_use]
+    pub fn clients_of(mut self, authority: &Authority) -> Self {
+        self.clients = Some(authority.pem().to_owned());
         self
     }
 }
@@ -73,9 +89,19 @@ impl Server {
         for (name, value) in &options.settings {
             writeln!(settings, "{name} = '{}'", value.replace('\'', "''")).expect("a text grows");
         }
+        let data = home.folder(&name).join("data");
+        if let Some(Certificate { pem, key }) = &options.certificate {
+            home.write(&data.join("server.crt"), pem);
+            home.write(&data.join("server.key"), key);
+            settings.push_str("ssl = on\n");
+        }
+        if let Some(pem) = &options.clients {
+            home.write(&data.join("clients.crt"), pem);
+            settings.push_str("ssl_ca_file = 'clients.crt'\n");
+        }
         let mut rules = options.rules.join("\n");
         rules.push_str("\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
-        home.write(&home.folder(&name).join("data/pg_hba.conf"), &rules);
+        home.write(&data.join("pg_hba.conf"), &rules);
 
         let server = Self { name, port: AtomicU16::new(0), databases: AtomicU32::new(0), settings };
         server.start_at_a_free_port();
