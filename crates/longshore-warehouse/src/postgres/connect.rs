@@ -14,10 +14,6 @@ use crate::{Kind, WarehouseError};
 /// Idle connections that are kept: as many as loads commonly run at once.
 const IDLE: usize = 4;
 
-/// How long the server may take for a short statement, or to take a buffer, before it is given up. A
-/// server that is merely slow answers long before; one that is gone is noticed by TCP's own means.
-const STALL: Duration = Duration::from_secs(120);
-
 /// How long a rollback may take that nobody waits for.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -25,12 +21,13 @@ const FAREWELL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Pool {
     config: Config,
+    patience: Duration,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Pool {
-    pub(super) fn new(config: Config) -> Arc<Self> {
-        Arc::new(Self { config, idle: Mutex::new(Vec::new()) })
+    pub(super) fn new(config: Config, patience: Duration) -> Arc<Self> {
+        Arc::new(Self { config, patience, idle: Mutex::new(Vec::new()) })
     }
 
     /// Where it connects, without secrets.
@@ -141,7 +138,30 @@ impl Session {
 
     /// Runs short statements.
     pub(super) async fn ask(&self, sql: &str, doing: impl Fn() -> String) -> Result<Vec<Answer>, WarehouseError> {
-        soon(&doing, self.run(sql)).await
+        self.soon(doing, self.run(sql)).await
+    }
+
+    /// Bounds the wait for something short.
+    pub(super) async fn soon<T>(
+        &self,
+        doing: impl Fn() -> String,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, WarehouseError> {
+        self.within(Duration::ZERO, &doing, work).await?.during(doing)
+    }
+
+    /// Bounds the wait for something that may take so much longer than what is short.
+    pub(super) async fn within<T>(
+        &self,
+        longer: Duration,
+        doing: impl Fn() -> String,
+        work: impl Future<Output = T>,
+    ) -> Result<T, WarehouseError> {
+        let limit = self.pool.patience + longer;
+        tokio::time::timeout(limit, work).await.map_err(|_| {
+            let text = format!("{}: the server does not answer for {} s", doing(), limit.as_secs_f32());
+            WarehouseError::new(Kind::Unreachable, text)
+        })
     }
 
     /// Keeps the connection for the next one.
@@ -178,25 +198,4 @@ impl Session {
         let Ok(Err(error)) = tokio::time::timeout(FAREWELL, self.cancel()).await else { return };
         tracing::debug!("cancelling a statement of a load that was given up: {error}");
     }
-}
-
-/// Bounds the wait for something short.
-pub(super) async fn soon<T>(
-    doing: impl Fn() -> String,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, WarehouseError> {
-    match tokio::time::timeout(STALL, work).await {
-        Ok(done) => done.during(doing),
-        Err(_) => Err(stalled(&doing())),
-    }
-}
-
-/// The error for a server that does not answer.
-pub(super) fn stalled(doing: &str) -> WarehouseError {
-    WarehouseError::new(Kind::Unreachable, format!("{doing}: the server does not answer for {} s", STALL.as_secs()))
-}
-
-/// Sends a buffer; bounded as anything short.
-pub(super) async fn bounded<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(STALL, work).await.ok()
 }

@@ -11,9 +11,9 @@ use bytes::Buf;
 use futures::{SinkExt, TryFutureExt};
 use tokio_postgres::{CopyInSink, Error};
 
-use super::connect::{Session, bounded, stalled};
+use super::connect::Session;
 use super::encode::{HEADER, Output, TRAILER};
-use super::error::{self, During};
+use super::error;
 use super::plan::Plan;
 use super::{encode, text};
 use crate::{RowBatch, WarehouseError};
@@ -78,6 +78,7 @@ impl Copy {
     /// numbered.
     pub(super) async fn write(
         &mut self,
+        session: &Session,
         plan: &Plan,
         batch: &RowBatch,
         first: Option<i64>,
@@ -88,25 +89,25 @@ impl Copy {
             let columns = text::Columns { wires: &plan.wires, arrays, first, rows };
             while row < rows {
                 row = columns.write(row, &mut self.out, CHUNK);
-                self.send_full(plan).await?;
+                self.send_full(session, plan).await?;
             }
         } else {
             let columns = encode::Columns::new(&plan.wires, arrays, rows, first);
             while row < rows {
                 row = columns.write(row, &mut self.out, CHUNK);
-                self.send_full(plan).await?;
+                self.send_full(session, plan).await?;
             }
         }
         Ok(())
     }
 
-    async fn send_full(&mut self, plan: &Plan) -> Result<(), WarehouseError> {
+    async fn send_full(&mut self, session: &Session, plan: &Plan) -> Result<(), WarehouseError> {
         if self.out.length < CHUNK {
             return Ok(());
         }
         let doing = || format!("sending rows for `{}`", plan.table.table.name);
         let chunk = self.turn_over();
-        bounded(self.sink.feed(chunk)).await.ok_or_else(|| stalled(&doing()))?.during(doing)
+        session.soon(doing, self.sink.feed(chunk)).await
     }
 
     /// The filled buffer, for which another takes its place.

@@ -7,7 +7,7 @@ use longshore_postgres::quote::literal;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connect::{Session, soon};
+use super::connect::Session;
 use crate::{
     Candidate, Cursor, Entry, EntryKind, Generation, Kind, Known, KnownHash, ObjectId, ObjectSpec, PAGE_ENTRIES,
     Position, QualifiedName, WarehouseError,
@@ -180,7 +180,7 @@ async fn query(
     parameters: &[(&(dyn ToSql + Sync), Type)],
     doing: impl Fn() -> String,
 ) -> Result<Vec<Row>, WarehouseError> {
-    soon(doing, session.query_typed(sql, parameters)).await.map_err(|error| explained(error, session))
+    session.soon(doing, session.query_typed(sql, parameters)).await.map_err(|error| explained(error, session))
 }
 
 /// What the ledger knows of candidates.
@@ -384,7 +384,8 @@ pub(super) async fn insert(session: &Session, entries: &[Entry]) -> Result<u64, 
         columns.iter().map(|(values, ty)| (values.as_ref() as &(dyn ToSql + Sync), ty.clone())).collect();
     let places: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
     let sql = format!("INSERT INTO longshore.ledger ({COLUMNS}) SELECT * FROM unnest({})", places.join(", "));
-    soon(|| "writing the ledger".to_owned(), session.execute_typed(&sql, &parameters))
+    session
+        .soon(|| "writing the ledger".to_owned(), session.execute_typed(&sql, &parameters))
         .await
         .map_err(|error| explained(error, session))
 }

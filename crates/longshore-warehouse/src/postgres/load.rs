@@ -64,6 +64,10 @@ async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, super::
     Ok((session, answers.into_iter().next_back().unwrap_or_default()))
 }
 
+fn gone() -> WarehouseError {
+    WarehouseError::new(Kind::Other, "a load was used after it failed: this is a bug in longshore")
+}
+
 /// An open load.
 struct PgLoad {
     shared: Arc<Shared>,
@@ -89,7 +93,7 @@ impl PgLoad {
     fn parts(&self) -> Result<(&Session, Arc<Plan>), WarehouseError> {
         match (&self.session, &self.plan) {
             (Some(session), Some(plan)) => Ok((session, plan.clone())),
-            _ => Err(WarehouseError::new(Kind::Other, "a load was used after it failed: this is a bug in longshore")),
+            _ => Err(gone()),
         }
     }
 
@@ -122,13 +126,11 @@ impl PgLoad {
     /// Runs what takes the fence; waits for it as long as the server's `lock_timeout` says.
     async fn fence(&self, session: &Session, sql: &str) -> Result<(), WarehouseError> {
         let doing = || format!("waiting for another load of `{}`", self.spec.table);
-        let fenced = tokio::time::timeout(self.shared.wait * 2 + super::GRACE, session.run(sql)).await;
-        let fenced = fenced.map_err(|_| super::connect::stalled(&doing()))?;
-        fenced.map(drop).during(doing)
+        session.within(self.shared.wait, doing, session.run(sql)).await?.map(drop).during(doing)
     }
 
-    /// The running COPY, started by the first rows.
-    async fn copying(&mut self) -> Result<&mut Copy, WarehouseError> {
+    /// Starts the COPY, for the first rows.
+    async fn start(&mut self) -> Result<(), WarehouseError> {
         if self.copy.is_none() {
             let (session, plan) = self.parts()?;
             let doing = || format!("sending rows for `{}`", plan.table.table.name);
@@ -141,11 +143,10 @@ impl PgLoad {
                 staged.copy_sql(&plan, false)
             };
             let started = Copy::start(session, &sql, plan.as_text, plan.is_straight);
-            let started = tokio::time::timeout(self.shared.wait * 2 + super::GRACE, started).await;
-            let copy = started.map_err(|_| super::connect::stalled(&doing()))?.during(doing)?;
+            let copy = session.within(self.shared.wait, doing, started).await?.during(doing)?;
             (self.copy, self.staging) = (Some(copy), staging);
         }
-        self.copy.as_mut().ok_or_else(|| WarehouseError::new(Kind::Other, "no COPY runs: this is a bug in longshore"))
+        Ok(())
     }
 
     /// Ends the COPY and compares counts.
@@ -291,8 +292,12 @@ impl PgLoad {
         }
         self.write_ledger(session, &entries).await?;
         crash_point("before-commit");
-        if let Err(error) = session.run("COMMIT").await {
-            return Err(error::commit_failed(&format!("committing a load of `{name}`"), &error));
+        let doing = || format!("committing a load of `{name}`");
+        // WORK changes nothing; it tells a test where READ COMMITTED is not meant.
+        match session.within(self.shared.wait, doing, session.run("COMMIT WORK")).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error::commit_failed(&doing(), &error)),
+            Err(silent) => return Err(silent.with_kind(Kind::OutcomeUnknown)),
         }
         crash_point("commit-sent");
         self.shared.acquit(&name);
@@ -352,7 +357,11 @@ impl Load for PgLoad {
         let first = (!plan.is_straight).then(|| merge::row_number(batch.object, self.lines.rows()));
         self.lines.add(batch.object, batch.lines.values());
         self.written[batch.object as usize] += rows;
-        self.copying().await?.write(&plan, &batch, first).await
+        self.start().await?;
+        match (&mut self.copy, &self.session) {
+            (Some(copy), Some(session)) => copy.write(session, &plan, &batch, first).await,
+            _ => Err(gone()),
+        }
     }
 
     async fn commit(mut self: Box<Self>, tallies: &[Tally]) -> Result<Committed, WarehouseError> {

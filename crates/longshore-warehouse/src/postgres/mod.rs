@@ -37,8 +37,9 @@ use crate::{
     TableName, Warehouse, WarehouseError,
 };
 
-/// How much longer than its own limit the server may take to say that it was reached.
-const GRACE: Duration = Duration::from_secs(60);
+/// What [`PostgresConfig::patience`] should be: a server that is merely slow answers long before, and one
+/// that is gone is noticed earlier by TCP's own means.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tables remembered for a refused row that was not found: more than that at once are not looked into.
 const SUSPECTS: usize = 64;
@@ -50,6 +51,9 @@ pub struct PostgresConfig {
     pub connect: Config,
     /// How long to wait for a table's fence, and for locks that others hold.
     pub wait: Duration,
+    /// How long the server may take for a short statement, or to take some rows, before it is given up
+    /// ([`PATIENCE`]). What may take long (a merge, the end of a COPY) has no such limit.
+    pub patience: Duration,
 }
 
 /// A PostgreSQL database as a warehouse.
@@ -107,7 +111,7 @@ impl Postgres {
     /// A warehouse in this database. Connects when there is work.
     pub fn new(config: PostgresConfig) -> Self {
         let shared = Shared {
-            pool: Pool::new(config.connect),
+            pool: Pool::new(config.connect, config.patience),
             wait: config.wait,
             ledger_seen: AtomicBool::new(false),
             suspects: Mutex::new(VecDeque::new()),
@@ -205,6 +209,17 @@ impl Warehouse for Postgres {
     async fn release(&self) {
         self.shared.pool.release().await;
     }
+}
+
+/// The bytes in which rows travel to columns of these types, for the benchmark.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub fn encoded(types: &[(&str, i32)], rows: &arrow_array::RecordBatch, into: &mut Vec<u8>) {
+    let wires: Vec<_> = types.iter().map(|(name, modifier)| columns::kind(name, *modifier).wire).collect();
+    let mut out = encode::Output { bytes: std::mem::take(into), length: 0 };
+    encode::Columns::new(&wires, rows.columns(), rows.num_rows(), None).write(0, &mut out, usize::MAX);
+    *into = out.bytes;
+    into.truncate(out.length.max(into.capacity() / 2));
 }
 
 impl Postgres {

@@ -26,6 +26,9 @@ pub struct PostgresBench {
 /// a case that waits for `Busy` is soon done.
 const WAIT: Duration = Duration::from_millis(1500);
 
+/// How long they wait for a server that has stopped to answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 impl PostgresBench {
     /// A bench with a new database in the server that tests share.
     pub fn new() -> Self {
@@ -62,7 +65,7 @@ impl Default for PostgresBench {
 }
 
 fn config(url: &str) -> PostgresConfig {
-    PostgresConfig { connect: Config::with_environment(url, &|_| None).expect("a URL"), wait: WAIT }
+    PostgresConfig { connect: Config::with_environment(url, &|_| None).expect("a URL"), wait: WAIT, patience: PATIENCE }
 }
 
 /// A value in the words of [`Bench::query`].
