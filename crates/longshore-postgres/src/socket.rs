@@ -116,19 +116,19 @@ impl Deadline {
         let Some(at) = self.at else { return Ok(step.await) };
         tokio::time::timeout_at(at, step).await.map_err(|_| {
             let seconds = self.limit.as_secs();
-            let (said, hint) = match hop {
-                Hop::Dns => ("the name of", "look at this machine's name server"),
-                Hop::Tcp => {
-                    ("nobody answers at", "look for a firewall or a route that is missing, and at host and port")
-                }
+            let (message, hint) = match hop {
+                Hop::Dns => (
+                    format!("the name `{}` is not resolved within {seconds} s", target.name),
+                    "look at this machine's name server",
+                ),
+                Hop::Tcp => (
+                    format!("nobody answers at `{target}` within {seconds} s"),
+                    "look for a firewall or a route that is missing, and at host and port",
+                ),
                 _ => (
-                    "no answer comes from",
+                    format!("no answer comes from `{target}` within {seconds} s"),
                     "look whether a PostgreSQL server is at this port, and what it is busy with",
                 ),
-            };
-            let message = match hop {
-                Hop::Dns => format!("{said} `{}` was not resolved within {seconds} s", target.name),
-                _ => format!("{said} `{target}` within {seconds} s"),
             };
             ConnectError::new(hop, message).cure(hint).transient()
         })
