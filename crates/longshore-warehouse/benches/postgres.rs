@@ -186,10 +186,12 @@ async fn main() {
     let sums =
         "SELECT (count(*), sum(l_orderkey), sum(l_extendedprice), sum(length(l_comment)), min(l_shipdate))::text FROM";
     assert_eq!(database.sql(&format!("{sums} ours")), database.sql(&format!("{sums} theirs")));
+    let again = psql(&admin, &["DELETE FROM ours".to_owned(), format!("\\copy ours from '{csv}' csv")]);
+    line("psql's DELETE and \\copy", again, None);
     line(
         "replace",
         timed(load(&warehouse, spec("theirs", Mode::Replace, 2, None), &pool, rows, 0, None)).await,
-        Some(copy),
+        Some(again),
     );
     database.sql("DROP TABLE theirs; DROP TABLE ours");
 

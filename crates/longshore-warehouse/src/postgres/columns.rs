@@ -44,6 +44,9 @@ pub(super) enum Guard {
     Interval(u8),
     /// A number without sign: the server reads -1 as 4294967295.
     Unsigned,
+    /// Days and times with so many digits of a second, and none of the words that mean another time at
+    /// every load.
+    Moment(u8),
 }
 
 /// A column's type, beyond what [`crate::Column`] says.
@@ -52,6 +55,8 @@ pub(super) struct Kind {
     pub(super) ty: ColumnType,
     pub(super) wire: Wire,
     pub(super) guard: Guard,
+    /// Whether the guard holds for each part of the text: of an array or a range.
+    pub(super) in_parts: bool,
 }
 
 /// Digits of a second that the server keeps.
@@ -59,10 +64,10 @@ const MICROSECONDS: u8 = 6;
 
 /// What Longshore makes of a type of `pg_catalog`, after domains were followed to their base.
 pub(super) fn kind(name: &str, modifier: i32) -> Kind {
-    let plain = |ty, wire| Kind { ty, wire, guard: Guard::None };
-    let other = |guard| Kind { ty: ColumnType::Other, wire: Wire::Unknown, guard };
+    let plain = |ty, wire| Kind { ty, wire, guard: Guard::None, in_parts: false };
+    let other = |guard| Kind { ty: ColumnType::Other, wire: Wire::Unknown, guard, in_parts: false };
     let digits = u8::try_from(modifier).ok().filter(|digits| *digits < MICROSECONDS);
-    let of_time = |ty, wire| Kind { ty, wire, guard: digits.map_or(Guard::None, Guard::Fraction) };
+    let of_time = |ty, wire| Kind { ty, wire, guard: digits.map_or(Guard::None, Guard::Fraction), in_parts: false };
     let length = u32::try_from(i64::from(modifier) - 4).ok();
     match name {
         "bool" => plain(ColumnType::Boolean, Wire::Bool),
@@ -99,22 +104,45 @@ pub(super) fn kind(name: &str, modifier: i32) -> Kind {
         }
         "money" => other(Guard::Scale(2)),
         "oid" | "xid" | "cid" => other(Guard::Unsigned),
-        _ => other(Guard::None),
+        "daterange" | "tsrange" | "tstzrange" | "datemultirange" | "tsmultirange" | "tstzmultirange" => {
+            Kind { in_parts: true, ..other(Guard::Moment(MICROSECONDS)) }
+        }
+        _ => match name.strip_prefix('_') {
+            Some(element) => Kind { in_parts: true, ..other(guard_of(&kind(element, modifier))) },
+            None => other(Guard::None),
+        },
+    }
+}
+
+/// What an element has to hold that is text inside an array.
+fn guard_of(element: &Kind) -> Guard {
+    match (&element.ty, element.guard) {
+        (ColumnType::Decimal { scale, .. }, _) => Guard::Scale(i16::from(*scale)),
+        (ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz, Guard::Fraction(digits)) => {
+            Guard::Moment(digits)
+        }
+        (ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz, _) => {
+            Guard::Moment(MICROSECONDS)
+        }
+        (_, guard) => guard,
     }
 }
 
 /// The modifier holds precision and, since version 15, a scale that may be negative.
 fn numeric(modifier: i32) -> Kind {
-    let other = |guard| Kind { ty: ColumnType::Other, wire: Wire::Unknown, guard };
+    let other = |guard| Kind { ty: ColumnType::Other, wire: Wire::Unknown, guard, in_parts: false };
     if modifier < 4 {
         return other(Guard::None);
     }
     let modifier = modifier - 4;
     let (precision, scale) = ((modifier >> 16) & 0xffff, ((modifier & 0x7ff) ^ 1024) - 1024);
     match (u8::try_from(precision), u8::try_from(scale)) {
-        (Ok(precision @ 1..=38), Ok(scale)) if scale <= precision => {
-            Kind { ty: ColumnType::Decimal { precision, scale }, wire: Wire::Numeric { scale }, guard: Guard::None }
-        }
+        (Ok(precision @ 1..=38), Ok(scale)) if scale <= precision => Kind {
+            ty: ColumnType::Decimal { precision, scale },
+            wire: Wire::Numeric { scale },
+            guard: Guard::None,
+            in_parts: false,
+        },
         _ => other(Guard::Scale(scale as i16)),
     }
 }
@@ -167,9 +195,26 @@ pub(super) fn type_sql(ty: &ColumnType) -> String {
     }
 }
 
+impl Kind {
+    /// Whether a text means to the server what it says.
+    pub(super) fn passes(&self, text: &str) -> bool {
+        if !self.in_parts {
+            return self.guard.passes(text);
+        }
+        let parts = text.split(['{', '}', '[', ']', '(', ')', ',', '"']);
+        parts
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .all(|part| part.eq_ignore_ascii_case("NULL") || self.guard.passes(part))
+    }
+}
+
+/// Words that mean the time at which they are read.
+const WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+
 impl Guard {
     /// Whether a text means to the server what it says; blanks around it do not matter.
-    pub(super) fn passes(self, text: &str) -> bool {
+    fn passes(self, text: &str) -> bool {
         let text = text.trim();
         match self {
             // Looked at before it becomes text.
@@ -178,6 +223,11 @@ impl Guard {
             Self::Scale(scale) => has_scale(text, scale),
             Self::Interval(digits) => longest_fraction(text) <= usize::from(digits),
             Self::TimeTz(digits) => is_time_tz(text, digits),
+            Self::Moment(digits) => {
+                let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
+                let is_fixed = words.all(|word| !WORDS.iter().any(|moving| word.eq_ignore_ascii_case(moving)));
+                is_fixed && longest_fraction(text) <= usize::from(digits)
+            }
         }
     }
 
@@ -191,6 +241,7 @@ impl Guard {
                 "expected a time of day with an offset, such as 12:30:00+02, of no more digits than the column keeps"
             }
             Self::Unsigned => "expected a number without sign",
+            Self::Moment(_) => "a word such as `now`, or more digits of a second than the column keeps",
         }
     }
 }
@@ -280,6 +331,11 @@ mod tests {
             ),
             (Guard::TimeTz(0), &["12:30:00+02"], &["12:30:00.5+02"]),
             (Guard::Unsigned, &["7"], &["-7"]),
+            (
+                Guard::Moment(6),
+                &["2024-01-01 12:00:00.5", "infinity", "snow"],
+                &["Now", "today 12:00", "12:00:00.1234567"],
+            ),
         ] {
             assert!(
                 good.iter().all(|text| guard.passes(text)),
@@ -292,5 +348,14 @@ mod tests {
                 bad.iter().find(|text| guard.passes(text))
             );
         }
+    }
+
+    #[test]
+    fn the_parts_of_an_array_are_looked_at_one_by_one() {
+        let prices = kind("_numeric", modifier(5, 2));
+        assert!(prices.passes("{1.25,NULL,{2.50}}") && !prices.passes("{1.25,1.255}"));
+        let days = kind("_date", -1);
+        assert!(days.passes("{2024-01-01}") && !days.passes("{2024-01-01,\"today\"}"));
+        assert!(!kind("tsrange", -1).passes("[now,)") && kind("_text", -1).passes("{now}"));
     }
 }

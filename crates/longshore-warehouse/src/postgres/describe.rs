@@ -3,7 +3,7 @@
 use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::SimpleQueryRow;
 
-use super::columns::{self, Guard, Wire};
+use super::columns::{self, Wire};
 use super::connect::{Answer, Session};
 use crate::{Column, ColumnType, Ident, Kind, QualifiedName, Table, TableName, WarehouseError, sql};
 
@@ -29,8 +29,7 @@ pub(super) struct Described {
 pub(super) struct Detail {
     /// Type and collation for a staging table.
     pub(super) staged_as: String,
-    pub(super) wire: Wire,
-    pub(super) guard: Guard,
+    pub(super) kind: columns::Kind,
     /// An identity column that takes a value only when told to.
     pub(super) is_always_identity: bool,
 }
@@ -217,7 +216,7 @@ fn details_sql(oid: u32) -> String {
 fn column(row: &SimpleQueryRow) -> (Column, Detail, Option<u32>) {
     let type_sql = text(row, 1);
     let is_builtin = flag(row, 10);
-    let kind = match row.get(9) {
+    let mut kind = match row.get(9) {
         Some(name) if is_builtin => columns::kind(name, row.get(3).and_then(|text| text.parse().ok()).unwrap_or(-1)),
         _ => columns::kind("", -1),
     };
@@ -230,19 +229,17 @@ fn column(row: &SimpleQueryRow) -> (Column, Detail, Option<u32>) {
     };
     let column = Column {
         name: text(row, 0),
-        ty: if is_enum { ColumnType::Enum(Vec::new()) } else { kind.ty },
+        ty: if is_enum { ColumnType::Enum(Vec::new()) } else { kind.ty.clone() },
         type_sql,
         nullable: !flag(row, 4),
         default: row.get(5).filter(|_| !generated).map(str::to_owned),
         identity: !identity.is_empty(),
         generated,
     };
-    let detail = Detail {
-        staged_as,
-        wire: if is_enum { Wire::Text } else { kind.wire },
-        guard: kind.guard,
-        is_always_identity: identity == "a",
-    };
+    if is_enum {
+        kind.wire = Wire::Text;
+    }
+    let detail = Detail { staged_as, kind, is_always_identity: identity == "a" };
     (column, detail, is_enum.then(|| number(row, 2)))
 }
 

@@ -42,11 +42,13 @@ pub(super) async fn begin(shared: Arc<Shared>, spec: LoadSpec) -> Result<Begun, 
     }
 }
 
-/// Opens the transaction and finds the table. An idle connection may turn out to be broken.
+/// Opens the transaction and finds the table. An idle connection may turn out to be broken. An object
+/// leaves `pending/` once its load is in, so a COMMIT that a crash may undo is not enough.
 async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, super::connect::Answer), WarehouseError> {
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
          SET LOCAL lock_timeout = {}; SET LOCAL application_name = 'longshore {}';
+         SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
          {}",
         shared.wait.as_millis(),
         spec.load_id,

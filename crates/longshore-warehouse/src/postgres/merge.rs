@@ -124,16 +124,18 @@ async fn upsert(
 ) -> Result<(), Error> {
     let mut filled = written.iter().enumerate().filter(|(_, rows)| **rows > 0);
     if let (Some((object, rows)), None) = (filled.next(), filled.next())
-        && plan.layout.order_by.is_none()
         && plan.counts_by_itself()
         && let Some(sql) = conflict_sql(plan, &staging.sql)
     {
-        // One statement says it all: nothing but an equal key keeps a row out.
+        // One statement brings them in: nothing but an equal key, or a newer row, keeps a row out.
         let changed = changed_sql(plan);
-        let answers = session.run(&format!("{changed}; {sql}; {changed}")).await?;
+        let keys = plan.layout.order_by.map(|_| keys_sql(plan, &staging.sql));
+        let answers = session.run(&format!("{changed}; {sql}; {changed}; {}", keys.unwrap_or_default())).await?;
         applied.loaded = answers.get(1).map_or(0, |answer| answer.count);
         applied.replaced = number(&answers, 2, 0).saturating_sub(number(&answers, 0, 0));
-        applied.duplicate[object] = rows.saturating_sub(applied.loaded);
+        let keys = if plan.layout.order_by.is_some() { number(&answers, 3, 0) } else { applied.loaded };
+        applied.duplicate[object] = rows.saturating_sub(keys);
+        applied.superseded[object] = keys.saturating_sub(applied.loaded);
         return Ok(());
     }
     drop_duplicates(session, plan, staging, &mut applied.duplicate).await?;
@@ -270,12 +272,22 @@ fn conflict_sql(plan: &Plan, source: &str) -> Option<String> {
         newest_first(plan)
     );
     let names: Vec<String> = conflict.iter().map(|name| ident(name)).collect();
+    let excluded = |index| format!("EXCLUDED.{}", ident(plan.name(index)));
+    let guard = plan.layout.order_by.map_or_else(String::new, |index| {
+        let (new, old) = (excluded(index), format!("t.{}", ident(plan.name(index))));
+        format!(" WHERE {old} IS NULL OR {new} >= {old}")
+    });
     Some(format!(
-        "{} ON CONFLICT ({}) DO UPDATE SET {}",
+        "{} ON CONFLICT ({}) DO UPDATE SET {}{guard}",
         insert_sql(plan, &best, &format!("ORDER BY {}", key(plan, "s."))),
         names.join(", "),
-        assignments(plan, |index| format!("EXCLUDED.{}", ident(plan.name(index))))
+        assignments(plan, excluded)
     ))
+}
+
+/// How many keys there are among staged rows.
+fn keys_sql(plan: &Plan, source: &str) -> String {
+    format!("SELECT count(*) FROM (SELECT FROM {source} GROUP BY {}) AS k", key(plan, ""))
 }
 
 fn insert_sql(plan: &Plan, source: &str, rest: &str) -> String {
@@ -283,7 +295,7 @@ fn insert_sql(plan: &Plan, source: &str, rest: &str) -> String {
     let is_always = plan.layout.columns.iter().any(|at| plan.table.details[*at].is_always_identity);
     let overriding = if is_always { "OVERRIDING SYSTEM VALUE " } else { "" };
     format!(
-        "INSERT INTO {} ({}) {overriding}SELECT {} FROM {source} AS s {rest}",
+        "INSERT INTO {} AS t ({}) {overriding}SELECT {} FROM {source} AS s {rest}",
         plan.table.sql(),
         names(plan),
         values.join(", ")

@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Time64MicrosecondType, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
 
-use super::columns::{Guard, Wire};
+use super::columns::{self, Guard, Wire};
 use super::describe::Described;
 use super::error;
 use crate::layout::Layout;
@@ -18,7 +18,7 @@ pub(super) struct Plan {
     /// How each loaded column travels, in the order of the batches.
     pub(super) wires: Vec<Wire>,
     /// What is looked at here before it travels.
-    guards: Vec<(usize, Guard)>,
+    guards: Vec<(usize, columns::Kind)>,
     pub(super) mode: Mode,
     /// Whether rows travel as text, because of a column that only the server reads.
     pub(super) as_text: bool,
@@ -53,9 +53,9 @@ impl Plan {
             )
             .cure("use `mode = \"upsert\"`, or a foreign key without ON DELETE"));
         }
-        let wires: Vec<Wire> = layout.columns.iter().map(|at| table.details[*at].wire).collect();
-        let guards = layout.columns.iter().enumerate().map(|(index, at)| (index, table.details[*at].guard));
-        let guards = guards.filter(|(_, guard)| *guard != Guard::None).collect();
+        let wires: Vec<Wire> = layout.columns.iter().map(|at| table.details[*at].kind.wire).collect();
+        let guards = layout.columns.iter().enumerate().map(|(index, at)| (index, table.details[*at].kind.clone()));
+        let guards = guards.filter(|(_, kind)| kind.guard != Guard::None).collect();
         let key: Vec<&String> =
             layout.key.iter().map(|index| &table.table.columns[layout.columns[*index]].name).collect();
         let fits =
@@ -82,11 +82,10 @@ impl Plan {
     /// Looks at a batch before it travels, where faults can still be named row by row.
     pub(super) fn admit(&self, batch: &RowBatch, spec: &LoadSpec) -> Result<(), WarehouseError> {
         self.layout.admit(batch, spec, |index, ty| self.wires[index].takes(ty))?;
-        for (index, guard) in &self.guards {
+        for (index, kind) in &self.guards {
             let array = batch.rows.column(*index);
-            let column = &self.table.table.columns[self.layout.columns[*index]];
-            if let Some(row) = misfit(array, &column.ty, *guard) {
-                return Err(self.layout.refused(batch, spec, row, *index, guard.rule()));
+            if let Some(row) = misfit(array, kind) {
+                return Err(self.layout.refused(batch, spec, row, *index, kind.guard.rule()));
             }
         }
         Ok(())
@@ -105,12 +104,12 @@ impl Plan {
 }
 
 /// The first value that the server would read as another one.
-fn misfit(array: &ArrayRef, ty: &ColumnType, guard: Guard) -> Option<usize> {
-    let Guard::Fraction(digits) = guard else {
+fn misfit(array: &ArrayRef, kind: &columns::Kind) -> Option<usize> {
+    let Guard::Fraction(digits) = kind.guard else {
         let texts = array.as_string_view();
-        return texts.iter().position(|text| text.is_some_and(|text| !guard.passes(text)));
+        return texts.iter().position(|text| text.is_some_and(|text| !kind.passes(text)));
     };
-    let values = match ty {
+    let values = match kind.ty {
         ColumnType::Time => array.as_primitive::<Time64MicrosecondType>().values(),
         _ => array.as_primitive::<TimestampMicrosecondType>().values(),
     };

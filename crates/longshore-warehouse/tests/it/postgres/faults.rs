@@ -174,3 +174,25 @@ async fn a_statement_timeout_is_no_fault_of_the_object() {
     assert_eq!(*error.kind(), Kind::Other);
     assert!(error.hint().is_some_and(|hint| hint.contains("statement_timeout")), "{:?}", error.hint());
 }
+
+#[tokio::test]
+async fn a_deadlock_is_tried_again() {
+    let bench = PostgresBench::new();
+    bench.execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 1)").await;
+    bench.execute("BEGIN; UPDATE t SET n = 9 WHERE id = 2").await;
+    let objects = [object("a", 1, &["1|2", "2|2"])];
+    let columns = ["id", "n"];
+    let loading = try_load(&bench, "t", upsert(&["id"]), &columns, &objects);
+    let rival = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'longshore %' AND wait_event_type = 'Lock'";
+        while bench.database().sql(waits).as_deref() == Some("0") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // Whoever waited first is told to give way.
+        bench.execute("UPDATE t SET n = 9 WHERE id = 1; ROLLBACK").await;
+    };
+    let (answer, ()) = tokio::join!(loading, rival);
+    assert_eq!(kind_of(answer), Kind::Conflict);
+    load(&bench, "t", upsert(&["id"]), &columns, &objects).await;
+    assert_eq!(table_rows(&bench, "t", "id, n").await, ["1|2", "2|2"]);
+}
