@@ -139,6 +139,12 @@ impl LoadId {
     pub fn draw() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// When it was drawn, to the millisecond; `None` for an id of another kind.
+    pub fn drawn_at(&self) -> Option<Timestamp> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
+    }
 }
 
 impl fmt::Display for LoadId {

@@ -18,7 +18,7 @@ use super::rows::{Batch, Feed, FeedColumn, Sender, feed};
 use super::{DuckDbConfig, columns, error, fault, ledger, merge};
 use crate::{
     Begun, Committed, Entry, EntryKind, Kind, Load, LoadSpec, QualifiedName, Receipt, RowBatch, Tally, WarehouseError,
-    crash_point,
+    crash_point, entries,
 };
 
 /// Stack of a load's thread: DuckDB plans by recursion and expects the main thread's 8 MiB.
@@ -147,67 +147,6 @@ impl DuckDbLoad {
         let object = (self.spec.objects.len() == 1).then_some(0);
         error.with_kind(Kind::Rows { object, line, column })
     }
-
-    /// The entries to write, before the warehouse has counted.
-    fn entries(&self, tallies: &[Tally]) -> Result<Vec<Entry>, WarehouseError> {
-        if tallies.len() != self.spec.objects.len() {
-            return Err(WarehouseError::new(
-                Kind::Other,
-                format!(
-                    "{} tallies for {} objects: this is a bug in longshore",
-                    tallies.len(),
-                    self.spec.objects.len()
-                ),
-            ));
-        }
-        let object = |(index, tally): (usize, &Tally)| {
-            let object = &self.spec.objects[index];
-            let written = self.written[index];
-            let expected =
-                if tally.kind == EntryKind::Load { tally.rows_read.checked_sub(tally.rows_rejected) } else { Some(0) };
-            if expected != Some(written) {
-                return Err(WarehouseError::new(
-                    Kind::CountMismatch,
-                    format!(
-                        "`{}`: the reader counted {} records and {} rejects, and {written} rows were given to `{}`",
-                        object.key, tally.rows_read, tally.rows_rejected, self.spec.table
-                    ),
-                )
-                .cure("report this as a bug in longshore"));
-            }
-            Ok(Entry {
-                table: self.plan.table.table.name.clone(),
-                identity: object.identity,
-                generation: object.generation,
-                pipeline: self.spec.pipeline.clone(),
-                mode: self.spec.mode.as_str().to_owned(),
-                kind: tally.kind,
-                parent: object.parent,
-                load_id: self.spec.load_id,
-                bucket: object.bucket.clone(),
-                key: object.key.clone(),
-                etag: object.etag.clone(),
-                size: object.size,
-                modified_at: microseconds(object.modified_at),
-                content_hash: tally.content_hash.clone(),
-                rules_hash: self.spec.rules_hash.clone(),
-                rows_read: tally.rows_read,
-                rows_loaded: written,
-                rows_rejected: tally.rows_rejected,
-                rows_duplicate: 0,
-                rows_superseded: 0,
-                late: object.late,
-                loaded_at: microseconds(self.spec.loaded_at),
-                archive_key: object.archive_key.clone(),
-            })
-        };
-        tallies.iter().enumerate().map(object).collect()
-    }
-}
-
-/// The ledger keeps microseconds.
-fn microseconds(time: jiff::Timestamp) -> jiff::Timestamp {
-    jiff::Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 #[async_trait]
@@ -232,10 +171,10 @@ impl Load for DuckDbLoad {
 
     async fn commit(mut self: Box<Self>, tallies: &[Tally]) -> Result<Committed, WarehouseError> {
         let inserted = self.inserted().await?;
-        let entries = self.entries(tallies)?;
+        let entries = entries::entries(&self.spec, &self.plan.table.table.name, &self.written, tallies)?;
         let written: u64 = self.written.iter().sum();
         if inserted != written {
-            return Err(merge::mismatch(&self.plan.table.table.name, written, inserted));
+            return Err(entries::mismatch(&self.plan.table.table.name, written, inserted));
         }
         if self.plan.is_straight {
             return self.ask(|reply| Command::Commit { fence: None, entries, reply }).await;
@@ -427,20 +366,7 @@ impl Session {
         if loads && !self.plan.is_straight {
             let applied = merge::apply(connection, &self.plan, self.staging.as_deref(), entries.len())?;
             replaced = applied.replaced;
-            let mut expected = 0;
-            for (index, entry) in entries.iter_mut().enumerate() {
-                entry.rows_duplicate = self.duplicates[index];
-                entry.rows_superseded = applied.superseded[index];
-                let lost = entry.rows_duplicate + entry.rows_superseded;
-                entry.rows_loaded = entry
-                    .rows_loaded
-                    .checked_sub(lost)
-                    .ok_or_else(|| merge::mismatch(table, entry.rows_loaded, lost))?;
-                expected += entry.rows_loaded;
-            }
-            if applied.loaded != expected {
-                return Err(merge::mismatch(table, expected, applied.loaded));
-            }
+            entries::settle(&mut entries, &self.duplicates, &applied.superseded, applied.loaded)?;
         }
         ledger::write(connection, &entries)?;
         if reply.is_closed() {

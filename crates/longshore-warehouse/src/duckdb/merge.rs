@@ -12,7 +12,7 @@ use super::error::During;
 use super::plan::Plan;
 use super::rows::Feed;
 use super::sql::{list, quoted};
-use crate::{Kind, Mode, QualifiedName, WarehouseError};
+use crate::{Mode, WarehouseError};
 
 /// What a merge did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,14 +23,6 @@ pub(super) struct Applied {
     pub(super) replaced: u64,
     /// Rows per object that lost to a row in the target.
     pub(super) superseded: Vec<u64>,
-}
-
-/// The error for counts that disagree.
-pub(super) fn mismatch(table: &QualifiedName, given: u64, took: u64) -> WarehouseError {
-    WarehouseError::new(
-        Kind::CountMismatch,
-        format!("`{table}` was given {given} rows and took {took}; nothing was loaded"),
-    )
 }
 
 /// INSERT straight into the target, for append.
@@ -82,12 +74,12 @@ pub(super) fn dedupe(
 ) -> Result<Vec<u64>, WarehouseError> {
     let doing = || format!("looking for rows of the same key among the rows for `{}`", plan.table.table.name);
     let mut lost = vec![0; objects];
-    if plan.key.is_empty() {
+    if plan.layout.key.is_empty() {
         return Ok(lost);
     }
     let (staged, several, losers) =
         (quoted(staging), quoted(&format!("{staging}_several")), quoted(&format!("{staging}_losers")));
-    let key: Vec<String> = plan.key.iter().map(|index| value(plan, *index, "s")).collect();
+    let key: Vec<String> = plan.layout.key.iter().map(|index| value(plan, *index, "s")).collect();
     let group = key.join(", ");
     let named: Vec<String> = key.iter().enumerate().map(|(i, key)| format!("{key} AS k{i}")).collect();
     // Most loads have no key twice: a plain aggregation proves it, and the sort below is spared.
@@ -101,7 +93,7 @@ pub(super) fn dedupe(
         connection.query_row(&format!("SELECT count(*) FROM {several}"), [], |row| row.get(0)).during(doing)?;
     if keys > 0 {
         let same: Vec<String> = key.iter().enumerate().map(|(i, key)| format!("{key} = d.k{i}")).collect();
-        let order = match plan.order_by {
+        let order = match plan.layout.order_by {
             Some(index) => format!("{} DESC NULLS LAST, ", value(plan, index, "s")),
             None => String::new(),
         };
@@ -143,7 +135,7 @@ pub(super) fn apply(
             let Some(source) = source else {
                 return Ok(applied);
             };
-            if let Some(order_by) = plan.order_by {
+            if let Some(order_by) = plan.layout.order_by {
                 drop_superseded(connection, plan, source, order_by, &mut applied.superseded)?;
             }
             if !may_delete(plan) {
@@ -170,7 +162,7 @@ fn may_delete(plan: &Plan) -> bool {
 fn merge(connection: &Connection, plan: &Plan, source: &str, mut applied: Applied) -> Result<Applied, WarehouseError> {
     let doing = || format!("merging rows into `{}`", plan.table.table.name);
     let (target, staged, on) = (plan.table.sql(), quoted(source), on_key(plan));
-    let rest: Vec<usize> = (0..plan.carriers.len()).filter(|index| !plan.key.contains(index)).collect();
+    let rest: Vec<usize> = (0..plan.carriers.len()).filter(|index| !plan.layout.key.contains(index)).collect();
     let given = rows(connection, &staged).during(doing)?;
     if rest.is_empty() {
         // Nothing but the key: rows that are there are as they should be.
@@ -291,6 +283,7 @@ fn value(plan: &Plan, index: usize, alias: &str) -> String {
 /// `t` and `s` have the same key.
 fn on_key(plan: &Plan) -> String {
     let pairs = plan
+        .layout
         .key
         .iter()
         .map(|index| format!("t.{} = {}", quoted(&plan.carriers[*index].column.name), value(plan, *index, "s")));

@@ -1,9 +1,12 @@
-//! Helpers for tests of this boundary: the conformance suite, a bench for DuckDB, and a warehouse
+//! Helpers for tests of this boundary: the conformance suite, benches for DuckDB and
+//! PostgreSQL, and a warehouse
 //! that fails on demand.
 
 pub mod conformance;
 mod duckdb;
 mod faulty;
+mod postgres;
 
 pub use duckdb::DuckDbBench;
 pub use faulty::{FaultyWarehouse, Held, Mishap, Step};
+pub use postgres::PostgresBench;

@@ -2,5 +2,6 @@
 
 mod duckdb;
 mod faulty;
+mod postgres;
 mod processes;
 mod stress;

@@ -155,19 +155,20 @@ pub fn object(key: &str, seconds: i64, rows: &[&str]) -> Object {
 
 impl Object {
     /// The same object, of which nothing is loaded.
-    pub(crate) fn of_kind(mut self, kind: EntryKind) -> Self {
+    pub fn of_kind(mut self, kind: EntryKind) -> Self {
         self.kind = kind;
         self.rows.clear();
         self
     }
 
     /// The same object as another generation.
-    pub(crate) fn generation(mut self, generation: u32) -> Self {
+    pub fn generation(mut self, generation: u32) -> Self {
         self.spec.generation = generation;
         self
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    /// What the reader would have counted.
+    pub fn tally(&self) -> Tally {
         let rejected = if self.kind == EntryKind::Load { self.rejected } else { 0 };
         Tally {
             kind: self.kind,
@@ -183,20 +184,23 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_704_067_200 + seconds).expect("a time in range")
 }
 
-pub(crate) fn name(table: &str) -> TableName {
+/// A table name that has to be one.
+pub fn name(table: &str) -> TableName {
     TableName::from_str(table).expect("a table name")
 }
 
-pub(crate) fn upsert(key: &[&str]) -> Mode {
+/// Upsert by these columns; the later row wins.
+pub fn upsert(key: &[&str]) -> Mode {
     Mode::Upsert { key: key.iter().map(|&name| name.to_owned()).collect(), order_by: None }
 }
 
-pub(crate) fn upsert_by(key: &[&str], order_by: &str) -> Mode {
+/// Upsert in which the greater value of a column wins.
+pub fn upsert_by(key: &[&str], order_by: &str) -> Mode {
     Mode::Upsert { key: key.iter().map(|&name| name.to_owned()).collect(), order_by: Some(order_by.to_owned()) }
 }
 
 /// A load as the product would plan it now: with the latest position that the ledger knows.
-pub(crate) async fn plan(
+pub async fn plan(
     warehouse: &dyn Warehouse,
     table: &str,
     mode: Mode,
@@ -218,7 +222,7 @@ pub(crate) async fn plan(
 }
 
 /// Writes the rows of all objects into an open load, `rows_per_batch` at a time.
-pub(crate) async fn write_all(
+pub async fn write_all(
     load: &mut Box<dyn Load>,
     table: &Table,
     spec: &LoadSpec,
@@ -234,7 +238,7 @@ pub(crate) async fn write_all(
 }
 
 /// Loads objects from begin to commit.
-pub(crate) async fn try_load_with(
+pub async fn try_load_with(
     warehouse: &dyn Warehouse,
     spec: LoadSpec,
     objects: &[Object],
@@ -254,7 +258,7 @@ pub(crate) async fn try_load_with(
 }
 
 /// Loads objects as the product would.
-pub(crate) async fn try_load(
+pub async fn try_load(
     bench: &dyn Bench,
     table: &str,
     mode: Mode,
@@ -267,7 +271,7 @@ pub(crate) async fn try_load(
 }
 
 /// Loads objects, which has to succeed.
-pub(crate) async fn load(bench: &dyn Bench, table: &str, mode: Mode, columns: &[&str], objects: &[Object]) -> Receipt {
+pub async fn load(bench: &dyn Bench, table: &str, mode: Mode, columns: &[&str], objects: &[Object]) -> Receipt {
     match try_load(bench, table, mode, columns, objects).await {
         Ok(Committed::Loaded(receipt)) => receipt,
         Ok(Committed::AlreadyIn(entries)) => panic!("already in: {entries:?}"),
@@ -276,7 +280,7 @@ pub(crate) async fn load(bench: &dyn Bench, table: &str, mode: Mode, columns: &[
 }
 
 /// Begins a load, which has to open.
-pub(crate) async fn open(warehouse: &dyn Warehouse, spec: LoadSpec) -> Box<dyn Load> {
+pub async fn open(warehouse: &dyn Warehouse, spec: LoadSpec) -> Box<dyn Load> {
     match warehouse.begin(spec).await {
         Ok(Begun::Open(load)) => load,
         Ok(Begun::AlreadyIn(entries)) => panic!("already in: {entries:?}"),
@@ -285,12 +289,12 @@ pub(crate) async fn open(warehouse: &dyn Warehouse, spec: LoadSpec) -> Box<dyn L
 }
 
 /// The rows of a table, ordered, as `a|b|\N`.
-pub(crate) async fn table_rows(bench: &dyn Bench, table: &str, columns: &str) -> Vec<String> {
+pub async fn table_rows(bench: &dyn Bench, table: &str, columns: &str) -> Vec<String> {
     rows_of(bench, &format!("SELECT {columns} FROM {table} ORDER BY {columns}")).await
 }
 
 /// The rows of a query as `a|b|\N`.
-pub(crate) async fn rows_of(bench: &dyn Bench, sql: &str) -> Vec<String> {
+pub async fn rows_of(bench: &dyn Bench, sql: &str) -> Vec<String> {
     let text = |row: Vec<Option<String>>| {
         let cells = row.into_iter().map(|cell| cell.unwrap_or_else(|| r"\N".to_owned()));
         cells.collect::<Vec<_>>().join("|")
@@ -299,14 +303,12 @@ pub(crate) async fn rows_of(bench: &dyn Bench, sql: &str) -> Vec<String> {
 }
 
 /// The kind of an error that has to be one.
-pub(crate) fn kind_of<T: std::fmt::Debug>(answer: Result<T, WarehouseError>) -> Kind {
+pub fn kind_of<T: std::fmt::Debug>(answer: Result<T, WarehouseError>) -> Kind {
     answer.expect_err("this has to be refused").kind().clone()
 }
 
 /// Object, line and column of a refusal that has to be [`Kind::Rows`].
-pub(crate) fn refused_at<T: std::fmt::Debug>(
-    answer: Result<T, WarehouseError>,
-) -> (Option<u32>, Option<u64>, Option<String>) {
+pub fn refused_at<T: std::fmt::Debug>(answer: Result<T, WarehouseError>) -> (Option<u32>, Option<u64>, Option<String>) {
     let error = answer.expect_err("this has to be refused");
     match error.kind().clone() {
         Kind::Rows { object, line, column } => (object, line, column),
@@ -315,7 +317,7 @@ pub(crate) fn refused_at<T: std::fmt::Debug>(
 }
 
 /// A batch of rows for a table.
-pub(crate) fn batch(table: &Table, columns: &[String], object: u32, rows: &[(u64, Vec<Option<String>>)]) -> RowBatch {
+pub fn batch(table: &Table, columns: &[String], object: u32, rows: &[(u64, Vec<Option<String>>)]) -> RowBatch {
     let fields = columns.iter().enumerate().map(|(index, name)| {
         let column = table
             .columns

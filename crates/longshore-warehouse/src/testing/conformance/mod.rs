@@ -14,8 +14,7 @@ pub mod once;
 pub mod rivals;
 pub mod values;
 
-pub(crate) use bench::*;
-pub use bench::{Bench, Constraint, Object, TextRoute, cells, common_types, object};
+pub use bench::*;
 
 /// Hands the names of all cases to a macro.
 #[doc(hidden)]

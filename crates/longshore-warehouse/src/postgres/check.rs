@@ -1,0 +1,223 @@
+//! What `check`, `init` and `sweep` ask of PostgreSQL.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use longshore_postgres::quote::literal;
+
+use super::connect::Session;
+use super::{Shared, columns, describe, ledger, plan};
+use crate::sql::{readable, readable_table};
+use crate::{Finding, LoadId, Mode, NewTable, Severity, Swept, TableName, WarehouseError};
+
+/// The least version whose catalog and statements this driver knows.
+const LEAST_VERSION: u32 = 12;
+
+fn fine(message: String) -> Finding {
+    Finding { severity: Severity::Fine, message, cure: None }
+}
+
+fn warning(message: String, cure: &str) -> Finding {
+    Finding { severity: Severity::Warning, message, cure: Some(cure.to_owned()) }
+}
+
+fn broken(message: String, cure: String) -> Finding {
+    Finding { severity: Severity::Fault, message, cure: Some(cure) }
+}
+
+/// The finding for a hop that failed.
+fn fault(error: &WarehouseError) -> Finding {
+    Finding { severity: Severity::Fault, message: error.to_string(), cure: error.hint().map(str::to_owned) }
+}
+
+/// Tries what loading needs, hop by hop.
+pub(super) async fn check(shared: &Shared, tables: &[TableName]) -> Vec<Finding> {
+    let session = match shared.pool.fresh().await {
+        Ok(session) => session,
+        Err(error) => return vec![fault(&error)],
+    };
+    let mut findings = vec![fine(format!("the server lets us in (`{}`)", shared.pool.describe()))];
+    let sql = "SELECT current_setting('server_version_num'), current_setting('server_version'),
+        current_setting('transaction_read_only'), has_database_privilege(current_database(), 'TEMP'), current_database()";
+    let answers = match session.ask(sql, || "asking the server for its version".to_owned()).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            findings.push(fault(&error));
+            return findings;
+        }
+    };
+    let row = answers.first().and_then(|answer| answer.rows.first());
+    let value = |index| row.and_then(|row| row.get(index)).unwrap_or_default();
+    let version = value(0).parse::<u32>().unwrap_or_default() / 10_000;
+    if version < LEAST_VERSION {
+        findings.push(broken(
+            format!("the server is PostgreSQL {}, which is too old", value(1)),
+            format!("use PostgreSQL {LEAST_VERSION} or newer"),
+        ));
+        return findings;
+    }
+    findings.push(fine(format!("the server is PostgreSQL {}", value(1))));
+    if value(2) == "on" {
+        findings.push(broken(
+            "the server is read-only, or a standby".to_owned(),
+            "let `[warehouse] url` name the primary (`target_session_attrs=read-write` finds it among several hosts)"
+                .to_owned(),
+        ));
+        return findings;
+    }
+    if value(3) == "f" {
+        findings.push(warning(
+            format!("this user may create no temporary tables in `{}`: upsert and replace stage in the schema `longshore`, which is slower", value(4)),
+            "GRANT TEMPORARY ON DATABASE … TO …",
+        ));
+    }
+    findings.push(match ledger::ensure(&session).await {
+        Ok(false) => fine("the ledger `longshore.ledger` is there".to_owned()),
+        Ok(true) => fine("the ledger `longshore.ledger` was created".to_owned()),
+        Err(error) => fault(&error),
+    });
+    findings.extend(ledger_rights(&session).await);
+    for table in tables {
+        table_findings(&session, table, &mut findings).await;
+    }
+    session.give_back();
+    findings
+}
+
+/// What is missing to read and write the ledger.
+async fn ledger_rights(session: &Session) -> Option<Finding> {
+    let sql = "SELECT has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
+            has_table_privilege(c.oid, 'INSERT'), quote_ident(current_user)
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'longshore' AND c.relname = 'ledger'";
+    let answers = session.ask(sql, || "looking at the rights on the ledger".to_owned()).await.ok()?;
+    let row = answers.first()?.rows.first()?;
+    let lacks = |index: usize| row.get(index) == Some("f");
+    let user = row.get(3).unwrap_or_default();
+    let missing: Vec<String> = [
+        (lacks(0), format!("GRANT USAGE ON SCHEMA longshore TO {user}")),
+        (lacks(1), format!("GRANT SELECT ON longshore.ledger TO {user}")),
+        (lacks(2), format!("GRANT INSERT ON longshore.ledger TO {user}")),
+    ]
+    .into_iter()
+    .filter_map(|(lacks, grant)| lacks.then_some(grant))
+    .collect();
+    (!missing.is_empty())
+        .then(|| broken("this user may not use the ledger `longshore.ledger`".to_owned(), missing.join("; ")))
+}
+
+async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec<Finding>) {
+    let doing = || format!("looking for `{table}`");
+    let described = match session.ask(&describe::find_sql(table), doing).await {
+        Ok(found) => describe::describe(session, table, found.first()).await,
+        Err(error) => Err(error),
+    };
+    let described = match described {
+        Ok(described) => described,
+        Err(error) => return findings.push(fault(&error)),
+    };
+    let (of, user) = (&described.table, longshore_postgres::quote::ident(&described.rights.user));
+    findings.push(fine(format!("the table `{table}` is there, with {} columns", of.columns.len())));
+    let missing = plan::missing_rights(&described, &Mode::Append);
+    if !missing.is_empty() {
+        findings.push(broken(
+            format!("this user may not INSERT on `{table}`"),
+            format!("GRANT INSERT ON {} TO {user}", of.name),
+        ));
+    }
+    let upsert = Mode::Upsert { key: Vec::new(), order_by: None };
+    let others: Vec<&str> = plan::missing_rights(&described, &upsert)
+        .into_iter()
+        .chain(plan::missing_rights(&described, &Mode::Replace))
+        .filter(|right| *right != "INSERT")
+        .collect();
+    if !others.is_empty() {
+        findings.push(warning(
+            format!("this user may not {} on `{table}`: append works, upsert or replace does not", others.join(", ")),
+            &format!(
+                "for upsert GRANT SELECT, INSERT, UPDATE, for replace GRANT INSERT, DELETE ON {} TO {user}",
+                of.name
+            ),
+        ));
+    }
+    if of.unique_keys.is_empty() {
+        findings.push(warning(
+            format!("`{table}` has no unique index: an upsert has to read the whole table"),
+            "for `mode = \"upsert\"` create a unique index on the columns of `key`",
+        ));
+    }
+    if described.is_guarded_by_row {
+        findings.push(warning(
+            format!("row-level security holds for this user on `{table}`: rows are staged, and policies may refuse or hide some"),
+            "load as a role with BYPASSRLS, or as the owner of the table",
+        ));
+    }
+    if !of.row_triggers.is_empty() {
+        findings.push(warning(
+            format!(
+                "`{table}` has row triggers (`{}`): they run for every row, and one that drops rows stops the load",
+                of.row_triggers.join("`, `")
+            ),
+            "disable them for the role that loads if they are not meant for loads",
+        ));
+    }
+    if !described.cascades.is_empty() {
+        findings.push(warning(
+            format!(
+                "deleting rows of `{table}` deletes or changes rows of `{}`: it cannot be replaced",
+                described.cascades.join("`, `")
+            ),
+            "use `mode = \"upsert\"`, or a foreign key without ON DELETE",
+        ));
+    }
+}
+
+/// The CREATE TABLE statement for a proposed table.
+pub(super) fn create_table_sql(table: &NewTable) -> String {
+    let width = table.columns.iter().map(|column| readable(&column.name).chars().count()).max().unwrap_or_default();
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let name = readable(&column.name);
+            let null = if column.nullable { "" } else { " NOT NULL" };
+            format!("    {name:width$} {}{null}", columns::type_sql(&column.ty))
+        })
+        .collect();
+    format!("CREATE TABLE {} (\n{}\n);", readable_table(&table.name), columns.join(",\n"))
+}
+
+/// Ends the backends of loads that are not alive. Staging tables cannot be left over: they were made in
+/// a transaction that is gone.
+pub(super) async fn sweep(
+    session: &Session,
+    live: &HashSet<LoadId>,
+    before: Timestamp,
+) -> Result<Swept, WarehouseError> {
+    let doing = || "looking for loads that were left behind".to_owned();
+    let sql = "SELECT pid, application_name FROM pg_catalog.pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'longshore %' AND pid <> pg_backend_pid()";
+    let mut swept = Swept::default();
+    for row in session.ask(sql, doing).await?.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
+        let (pid, name) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
+        let Some(Ok(load_id)) = name.strip_prefix("longshore ").map(str::parse::<LoadId>) else { continue };
+        if live.contains(&load_id) || load_id.drawn_at().is_none_or(|drawn_at| drawn_at >= before) {
+            continue;
+        }
+        // The name is asked for again: by now the process may be somebody else's.
+        let end = format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+             WHERE pid = {} AND application_name = {}",
+            pid.parse::<i32>().unwrap_or_default(),
+            literal(name)
+        );
+        match session.ask(&end, || format!("ending the load `{load_id}`")).await {
+            Ok(answers) => {
+                swept.backends += u64::from(answers.first().is_some_and(|answer| answer.value() == Some("t")));
+            }
+            // One of another role, which this user may not end.
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+    Ok(swept)
+}
