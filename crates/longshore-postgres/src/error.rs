@@ -167,6 +167,11 @@ impl ConnectError {
         self.0.hop
     }
 
+    /// The cause alone, for an error that says the same in its own words.
+    pub fn into_cause(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.0.source
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()

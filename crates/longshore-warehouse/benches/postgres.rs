@@ -140,7 +140,12 @@ async fn ledger(server: &Server) {
 
 fn warehouse(url: &str) -> Postgres {
     let connect = Config::with_environment(url, &|_| None).expect("a URL");
-    Postgres::new(PostgresConfig { connect, wait: Duration::from_secs(5), patience: PATIENCE })
+    Postgres::new(PostgresConfig {
+        connect,
+        wait: Duration::from_secs(5),
+        patience: PATIENCE,
+        project: "bench".to_owned(),
+    })
 }
 
 #[tokio::main]

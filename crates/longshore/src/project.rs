@@ -1,14 +1,16 @@
 //! Opens what a configuration names: bucket, warehouse, journal, queue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longshore_queue::{Queue, QueueError, SqliteConfig, SqliteQueue, SystemClock};
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
+use longshore_warehouse::postgres::{PATIENCE, Postgres, PostgresConfig};
+use sha2::{Digest, Sha256};
 
 use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3};
-use crate::config::{After, BucketConfig, Config, Place, WarehouseConfig};
+use crate::config::{After, BucketConfig, Config, Engine, Place};
 use crate::journal::{Journal, JournalError};
 use crate::pipeline::Context;
 use crate::progress::Progress;
@@ -55,13 +57,32 @@ pub(crate) async fn open_bucket(config: &BucketConfig) -> Result<Arc<dyn Bucket>
 }
 
 /// Opens the warehouse; nothing is held before there is work.
-pub(crate) fn open_warehouse(config: &WarehouseConfig) -> Arc<dyn Warehouse> {
-    Arc::new(DuckDb::new(DuckDbConfig {
-        path: config.path.clone(),
-        memory_limit: config.memory_limit,
-        threads: config.threads,
-        wait: config.wait,
-    }))
+pub(crate) fn open_warehouse(config: &Config) -> Arc<dyn Warehouse> {
+    let wait = config.warehouse.wait;
+    match &config.warehouse.engine {
+        Engine::DuckDb { path, memory_limit, threads } => Arc::new(DuckDb::new(DuckDbConfig {
+            path: path.clone(),
+            memory_limit: *memory_limit,
+            threads: *threads,
+            wait,
+        })),
+        Engine::Postgres(connect) => Arc::new(Postgres::new(PostgresConfig {
+            connect: connect.as_ref().clone(),
+            wait,
+            patience: PATIENCE,
+            project: name_of(&config.journal),
+        })),
+    }
+}
+
+/// A short word for whoever shares this journal: who does not is another project.
+fn name_of(journal: &Path) -> String {
+    let path = journal.canonicalize().or_else(|_| std::path::absolute(journal)).unwrap_or_else(|_| journal.to_owned());
+    let system = rustix::system::uname();
+    let mut hash = Sha256::new();
+    hash.update(system.nodename().to_bytes_with_nul());
+    hash.update(path.as_os_str().as_encoded_bytes());
+    hash.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Opens the queue.
@@ -76,7 +97,7 @@ pub(crate) async fn look(config: &Config) -> Result<Context, OpenError> {
     Ok(Context {
         papers: Arc::clone(&bucket),
         bucket,
-        warehouse: open_warehouse(&config.warehouse),
+        warehouse: open_warehouse(config),
         journal: Arc::new(Journal::look(&config.journal)?),
         prefixes: config.bucket.prefixes.clone(),
         keep: config.bucket.after == After::Keep,
@@ -102,7 +123,7 @@ impl Project {
         let ctx = Context {
             bucket,
             papers,
-            warehouse: open_warehouse(&config.warehouse),
+            warehouse: open_warehouse(&config),
             journal,
             prefixes: config.bucket.prefixes.clone(),
             keep: config.bucket.after == After::Keep,

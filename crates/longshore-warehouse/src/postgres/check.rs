@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use longshore_postgres::quote::literal;
 
 use super::connect::Session;
-use super::{Shared, columns, describe, ledger, plan};
+use super::{Shared, columns, connect, describe, ledger, plan};
 use crate::sql::{readable, readable_table};
 use crate::{Finding, LoadId, Mode, NewTable, Severity, Swept, TableName, WarehouseError};
 
@@ -191,6 +191,7 @@ pub(super) fn create_table_sql(table: &NewTable) -> String {
 /// a transaction that is gone.
 pub(super) async fn sweep(
     session: &Session,
+    project: &str,
     live: &HashSet<LoadId>,
     before: Timestamp,
 ) -> Result<Swept, WarehouseError> {
@@ -200,7 +201,7 @@ pub(super) async fn sweep(
     let mut swept = Swept::default();
     for row in session.ask(sql, doing).await?.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
         let (pid, name) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
-        let Some(Ok(load_id)) = name.strip_prefix("longshore ").map(str::parse::<LoadId>) else { continue };
+        let Some(load_id) = connect::load_of(name, project) else { continue };
         if live.contains(&load_id) || load_id.drawn_at().is_none_or(|drawn_at| drawn_at >= before) {
             continue;
         }

@@ -9,13 +9,24 @@ use longshore_postgres::{Config, Connection};
 use tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
 use super::error::{self, During};
-use crate::{Kind, WarehouseError};
+use crate::{Kind, LoadId, WarehouseError};
 
 /// Idle connections that are kept: as many as loads commonly run at once.
 const IDLE: usize = 4;
 
 /// How long a rollback may take that nobody waits for.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How the connection of a load is called in the server's list.
+pub(super) fn name_of(load: LoadId, project: &str) -> String {
+    format!("longshore {load} {project}")
+}
+
+/// The load that a connection of a project is for, by the connection's name.
+pub(super) fn load_of(name: &str, project: &str) -> Option<LoadId> {
+    let (load, of) = name.strip_prefix("longshore ")?.split_once(' ')?;
+    if of == project { load.parse().ok() } else { None }
+}
 
 /// The connections of one warehouse.
 #[derive(Debug)]

@@ -139,7 +139,10 @@ pub(super) fn unconnected(error: ConnectError) -> WarehouseError {
         Some(hint) => failed.cure(hint),
         None => failed,
     };
-    failed.because(error)
+    match error.into_cause() {
+        Some(cause) => failed.because(cause),
+        None => failed,
+    }
 }
 
 /// Names what is being done when a statement fails.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use longshore_postgres::quote::literal;
 use tokio_postgres::Error;
 
 use super::connect::Session;
@@ -14,7 +15,7 @@ use super::error::{self, During};
 use super::lines::Lines;
 use super::merge::{Applied, Staging};
 use super::plan::Plan;
-use super::{Shared, describe, fault, ledger, merge};
+use super::{Shared, connect, describe, fault, ledger, merge};
 use crate::{
     Begun, Committed, Entry, EntryKind, Kind, Load, LoadSpec, Receipt, RowBatch, Tally, WarehouseError, crash_point,
     entries,
@@ -47,11 +48,11 @@ pub(super) async fn begin(shared: Arc<Shared>, spec: LoadSpec) -> Result<Begun, 
 async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, super::connect::Answer), WarehouseError> {
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
-         SET LOCAL lock_timeout = {}; SET LOCAL application_name = 'longshore {}';
+         SET LOCAL lock_timeout = {}; SET LOCAL application_name = {};
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
          {}",
         shared.wait.as_millis(),
-        spec.load_id,
+        literal(&connect::name_of(spec.load_id, &shared.project)),
         describe::find_sql(&spec.table)
     );
     let doing = || format!("beginning a load of `{}`", spec.table);

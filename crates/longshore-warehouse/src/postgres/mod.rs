@@ -51,6 +51,9 @@ pub struct PostgresConfig {
     pub connect: Config,
     /// How long to wait for a table's fence, and for locks that others hold.
     pub wait: Duration,
+    /// A word, the same for all processes of one project and for no other project: loads of others are
+    /// not swept away.
+    pub project: String,
     /// How long the server may take for a short statement, or to take some rows, before it is given up
     /// ([`PATIENCE`]). What may take long (a merge, the end of a COPY) has no such limit.
     pub patience: Duration,
@@ -67,6 +70,7 @@ pub struct Postgres {
 struct Shared {
     pool: Arc<Pool>,
     wait: Duration,
+    project: String,
     /// The ledger was there: it is not looked for before every load.
     ledger_seen: AtomicBool,
     /// Tables whose last load was refused for a row that was not found: the next one is staged.
@@ -113,6 +117,7 @@ impl Postgres {
         let shared = Shared {
             pool: Pool::new(config.connect, config.patience),
             wait: config.wait,
+            project: config.project,
             ledger_seen: AtomicBool::new(false),
             suspects: Mutex::new(VecDeque::new()),
         };
@@ -166,7 +171,7 @@ impl Warehouse for Postgres {
     /// load's own transaction, so none can be left behind.
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
         let sweep = |session: connect::Session| async {
-            let swept = check::sweep(&session, live, before).await;
+            let swept = check::sweep(&session, &self.shared.project, live, before).await;
             (session, swept)
         };
         self.shared.pool.with(sweep).await

@@ -47,6 +47,12 @@ impl PostgresBench {
         Arc::new(Postgres::new(config(url)))
     }
 
+    /// The warehouse as another project has it.
+    pub fn of_another_project(&self) -> Arc<dyn Warehouse> {
+        let config = config(&self.database.url());
+        Arc::new(Postgres::new(PostgresConfig { project: "another".to_owned(), ..config }))
+    }
+
     async fn connection(&self) -> &Connection {
         let connect = || async {
             let config = Config::with_environment(&self.database.url(), &|_| None).expect("a URL");
@@ -65,7 +71,12 @@ impl Default for PostgresBench {
 }
 
 fn config(url: &str) -> PostgresConfig {
-    PostgresConfig { connect: Config::with_environment(url, &|_| None).expect("a URL"), wait: WAIT, patience: PATIENCE }
+    PostgresConfig {
+        connect: Config::with_environment(url, &|_| None).expect("a URL"),
+        wait: WAIT,
+        patience: PATIENCE,
+        project: "suite".to_owned(),
+    }
 }
 
 /// A value in the words of [`Bench::query`].

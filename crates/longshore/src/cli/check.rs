@@ -1,5 +1,6 @@
 //! `longshore check`: does everything that loading needs work? Every fault at once, with its cure.
 
+use clap::Args;
 use futures::TryStreamExt;
 use longshore_warehouse::{Finding, Severity};
 use serde::Serialize;
@@ -19,8 +20,23 @@ struct Line<'a> {
     cure: Option<&'a str>,
 }
 
-pub(super) async fn run(global: &Global) -> Result {
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Print the statements that create the ledger, for somebody who may run them, and check nothing.
+    #[arg(long)]
+    print_sql: bool,
+}
+
+pub(super) async fn run(check: Check, global: &Global) -> Result {
     let config = global.read()?;
+    if check.print_sql {
+        let sql = project::open_warehouse(&config).ledger_sql();
+        match global.json {
+            true => output::json(&serde_json::json!({ "ledger_sql": sql }))?,
+            false => outln!("{}", sql.trim_end()),
+        }
+        return Ok(Outcome::Done);
+    }
     let mut findings = vec![(
         "configuration",
         fine(format!("`{}`: {}", global.config.display(), output::counted(config.pipelines.len() as u64, "pipeline"))),
@@ -127,7 +143,7 @@ fn patterns(config: &Config) -> Vec<Finding> {
 }
 
 async fn warehouse(config: &Config) -> Vec<Finding> {
-    let warehouse = project::open_warehouse(&config.warehouse);
+    let warehouse = project::open_warehouse(config);
     let tables: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.table.clone()).collect();
     let mut findings = warehouse.check(&tables).await;
     for pipeline in &config.pipelines {

@@ -14,7 +14,7 @@ use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 use super::rejects::Rejects;
 use super::run::Run;
 use super::{Failure, Global, Outcome, Result, output};
-use crate::config::{Config, FILE_NAME};
+use crate::config::{Config, Engine, FILE_NAME};
 
 /// Says that a folder is the demo's own, which may be written anew.
 const MARK: &str = ".longshore-demo";
@@ -79,12 +79,10 @@ impl Demo {
         prepare(folder)?;
         let project = Global { config: folder.join(FILE_NAME), json: false };
         let config = project.read()?;
-        let warehouse = DuckDb::new(DuckDbConfig {
-            path: config.warehouse.path.clone(),
-            memory_limit: config.warehouse.memory_limit,
-            threads: config.warehouse.threads,
-            wait: config.warehouse.wait,
-        });
+        let Engine::DuckDb { path, memory_limit, threads } = config.warehouse.engine.clone() else {
+            return Err(Failure::new("the demo shows DuckDB"));
+        };
+        let warehouse = DuckDb::new(DuckDbConfig { path, memory_limit, threads, wait: config.warehouse.wait });
         warehouse.execute(TABLES).await?;
 
         outln!("A shop's files have landed in `{}`:\n", folder.join("bucket/pending").display());

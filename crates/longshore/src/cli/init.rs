@@ -109,7 +109,7 @@ impl Init {
         }
         let text = write::config(&source.place, &found.feeds);
         let config = parse(&text, &home, &global.config)?;
-        let warehouse = project::open_warehouse(&config.warehouse);
+        let warehouse = project::open_warehouse(&config);
         let sql = write::tables(&found.feeds, warehouse.as_ref());
         save(&global.config, &text)?;
         save(&tables, &sql)?;

@@ -70,7 +70,7 @@ enum Command {
     /// Show a real load, from files to table, in a folder of its own.
     Demo(demo::Demo),
     /// Check the configuration, connections, permissions and tables.
-    Check,
+    Check(check::Check),
     /// Print what would be loaded, and touch nothing.
     Plan,
     /// Keep tables current: look at the bucket by schedule and load what lands.
@@ -264,7 +264,7 @@ async fn dispatch(command: Command, global: &Global) -> Result {
     match command {
         Command::Init(init) => init.run(global).await,
         Command::Demo(demo) => demo.run(global).await,
-        Command::Check => check::run(global).await,
+        Command::Check(check) => check::run(check, global).await,
         Command::Plan => plan::run(global).await,
         Command::Run(run) => run.run(global).await,
         Command::Worker(worker) => worker.run(global).await,

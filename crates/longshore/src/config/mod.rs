@@ -33,6 +33,9 @@ pub const EVERY_S3: Duration = Duration::from_secs(300);
 /// Default of `[worker] shutdown`: less than what service managers wait before they kill.
 pub const SHUTDOWN: Duration = Duration::from_secs(60);
 
+/// Gives the values of variables of the environment.
+pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -95,14 +98,26 @@ pub enum After {
 /// The database with the target tables.
 #[derive(Debug, Clone)]
 pub struct WarehouseConfig {
-    /// The DuckDB file.
-    pub path: PathBuf,
-    /// DuckDB's own memory limit in bytes.
-    pub memory_limit: u64,
-    /// Threads that DuckDB may use.
-    pub threads: Option<usize>,
+    /// Which one, and where.
+    pub engine: Engine,
     /// How long to wait for the file or a table's fence.
     pub wait: Duration,
+}
+
+/// A database.
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// DuckDB, in this process.
+    DuckDb {
+        /// Its file.
+        path: PathBuf,
+        /// Its own memory limit in bytes.
+        memory_limit: u64,
+        /// Threads that it may use.
+        threads: Option<usize>,
+    },
+    /// A PostgreSQL server.
+    Postgres(Box<longshore_postgres::Config>),
 }
 
 /// Why there is no configuration.
@@ -167,7 +182,7 @@ impl Config {
     ///
     /// # Errors
     /// All faults, by line.
-    pub fn parse(text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigFault>> {
+    pub fn parse(text: &str, folder: &Path, env: &Env<'_>) -> Result<Self, Vec<ConfigFault>> {
         let source = Source::new(text, env);
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
@@ -178,7 +193,7 @@ impl Config {
             return Err(source.into_faults());
         }
         let root = Section::root(&source, &table);
-        let config = Self::from_section(&root, folder);
+        let config = Self::from_section(&root, folder, env);
         root.finish();
         match (source.into_faults(), config) {
             (faults, Some(config)) if faults.is_empty() => Ok(config),
@@ -186,9 +201,9 @@ impl Config {
         }
     }
 
-    fn from_section(root: &Section<'_>, folder: &Path) -> Option<Self> {
+    fn from_section(root: &Section<'_>, folder: &Path, env: &Env<'_>) -> Option<Self> {
         let bucket = read_bucket(root.section("bucket"), folder);
-        let warehouse = read_warehouse(root.section("warehouse"), folder);
+        let warehouse = read_warehouse(root.section("warehouse"), folder, env);
         let journal = read_journal(root.section("journal"), folder);
         let is_directory = matches!(&bucket, Some(BucketConfig { place: Place::Directory(_), .. }));
         let default = Schedule::every(if is_directory { EVERY_DIRECTORY } else { EVERY_S3 });
@@ -337,10 +352,11 @@ fn check_prefixes(section: &Section<'_>, prefixes: &Prefixes) {
     }
 }
 
-fn read_warehouse(section: Section<'_>, folder: &Path) -> Option<WarehouseConfig> {
+fn read_warehouse(section: Section<'_>, folder: &Path, env: &Env<'_>) -> Option<WarehouseConfig> {
     let url = section.text("url").unwrap_or_else(|| "duckdb:warehouse.duckdb".to_owned());
-    let path = match url.split_once(':') {
-        Some(("duckdb", path)) if !path.is_empty() => Some(folder.join(path.trim_start_matches("//"))),
+    let engine = match url.split_once(':') {
+        Some(("duckdb", path)) if !path.is_empty() => read_duckdb(&section, folder.join(path.trim_start_matches("//"))),
+        Some(("postgres" | "postgresql", _)) => read_postgres(&section, &url, env),
         _ => {
             let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
             section.fault_of(
@@ -350,11 +366,20 @@ fn read_warehouse(section: Section<'_>, folder: &Path) -> Option<WarehouseConfig
                 } else {
                     format!("`{scheme}:` is no warehouse that this version can load")
                 },
-                Some("write `duckdb:FILE`".to_owned()),
+                Some("write `duckdb:FILE` or `postgres://user@host:5432/database`".to_owned()),
             );
+            // Settings that only some have are not worth a word until this is right.
+            section.text("memory_limit");
+            section.text("threads");
             None
         }
     };
+    let wait = section.duration("wait").unwrap_or(WAIT);
+    section.finish();
+    Some(WarehouseConfig { engine: engine?, wait })
+}
+
+fn read_duckdb(section: &Section<'_>, path: PathBuf) -> Option<Engine> {
     let memory_limit = section.size("memory_limit").unwrap_or(MEMORY_LIMIT);
     if memory_limit < 64 << 20 {
         section.fault_of("memory_limit", "DuckDB needs at least 64 MiB", None);
@@ -363,9 +388,22 @@ fn read_warehouse(section: Section<'_>, folder: &Path) -> Option<WarehouseConfig
     if threads == Some(0) {
         section.fault_of("threads", "must be at least 1", None);
     }
-    let wait = section.duration("wait").unwrap_or(WAIT);
-    section.finish();
-    Some(WarehouseConfig { path: path?, memory_limit, threads, wait })
+    Some(Engine::DuckDb { path, memory_limit, threads })
+}
+
+fn read_postgres(section: &Section<'_>, url: &str, env: &Env<'_>) -> Option<Engine> {
+    for name in ["memory_limit", "threads"] {
+        if section.get(name).is_some() {
+            section.fault_of(name, "has no meaning for PostgreSQL", Some("remove it".to_owned()));
+        }
+    }
+    match longshore_postgres::Config::with_environment(url, env) {
+        Ok(config) => Some(Engine::Postgres(Box::new(config))),
+        Err(error) => {
+            section.fault_of("url", error.to_string(), error.hint());
+            None
+        }
+    }
 }
 
 fn read_journal(section: Section<'_>, folder: &Path) -> Option<PathBuf> {

@@ -19,7 +19,10 @@ mode = "append"
 #[test]
 fn defaults_make_a_small_file_enough() {
     let config = parse(SMALL).unwrap();
-    assert_eq!(config.warehouse.path, Path::new("/project/warehouse.duckdb"));
+    let Engine::DuckDb { path, memory_limit, threads: None } = config.warehouse.engine else {
+        panic!("expected DuckDB")
+    };
+    assert_eq!((path.as_path(), memory_limit), (Path::new("/project/warehouse.duckdb"), MEMORY_LIMIT));
     assert_eq!(config.journal, Path::new("/project/.longshore/journal.db"));
     assert_eq!(config.bucket.prefixes.pending, "pending/");
     assert_eq!(config.pipelines[0].repeat, OnRepeat::Skip);
@@ -188,4 +191,19 @@ fn one_table_has_one_name() {
     assert!(error.contains("look like one table under two names"), "{error}");
     parse(&format!("{SMALL}\n{second}").replace("\"orders\"\nmode", "\"MAIN.orders\"\nmode")).unwrap();
     parse(&format!("{SMALL}\n{}", second.replace("main.Orders", "reorders"))).unwrap();
+}
+
+#[test]
+fn a_postgres_url_is_read_and_its_password_shown_nowhere() {
+    let with = |warehouse: &str| parse(&format!("{SMALL}\n[warehouse]\n{warehouse}\n"));
+    let config = with("url = \"postgres://loader:s3cret@db.example.com:5433/shop?sslmode=require\"").unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let Engine::Postgres(postgres) = config.warehouse.engine else { panic!("expected PostgreSQL") };
+    assert_eq!(postgres.describe(), "loader@db.example.com:5433/shop");
+    let wrong = with("url = \"postgres://loader:s3cret@db/shop?sslmod=require\"\nthreads = 2").unwrap_err();
+    assert!(!wrong.contains("s3cret"), "{wrong}");
+    insta::assert_snapshot!(wrong, @"
+    line 12: `warehouse.url`: the URL has a parameter `sslmod`, which does not exist; did you mean `sslmode`?
+    line 13: `warehouse.threads`: has no meaning for PostgreSQL; remove it
+    ");
 }

@@ -1,4 +1,4 @@
-//! Takes one planned load through load, record and archive.
+//! Takes planned loads through load, record and archive.
 //!
 //! This is the only place that knows their order. A stage gets what it needs as arguments and
 //! returns what the next one needs; none calls another.
@@ -24,6 +24,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use longshore_warehouse::{Entry, FIRST_GENERATION, Generation, ObjectId, Position, Warehouse};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 pub use error::Error;
 use load::Refusal;
@@ -126,18 +128,88 @@ pub struct Done {
     pub again: Vec<Planned>,
 }
 
-/// Runs a load. Whatever happens, running it again is safe.
-///
-/// # Errors
-/// A transient fault or one of the surroundings: the objects stay where they are.
-pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Error> {
+/// Loads that follow each other. While one is in the hands of the warehouse, small objects of the next
+/// are read, and those of the one before are archived.
+pub struct Train<'a> {
+    pipeline: &'a Arc<Pipeline>,
+    target: &'a Arc<Target>,
+    ctx: &'a Context,
+    /// Reads the objects of the next plan; ends with this.
+    ahead: JoinSet<Option<load::Ahead>>,
+    /// What is in and has to be archived.
+    behind: Option<load::Committed>,
+}
+
+impl<'a> Train<'a> {
+    /// Before the first load.
+    pub fn new(pipeline: &'a Arc<Pipeline>, target: &'a Arc<Target>, ctx: &'a Context) -> Self {
+        Self { pipeline, target, ctx, ahead: JoinSet::new(), behind: None }
+    }
+
+    /// Begins to read the objects of a plan, on whatever thread is free.
+    fn read_ahead(&mut self, plan: LoadPlan) {
+        let (pipeline, target, ctx) = (Arc::clone(self.pipeline), Arc::clone(self.target), self.ctx.clone());
+        let reading = async move {
+            let job = Job { pipeline: &pipeline, target: &target };
+            load::read_ahead(&plan, job, &ctx).await
+        };
+        self.ahead.spawn(reading.in_current_span());
+    }
+
+    /// Runs a load, of which `next` is the one that follows if all goes well. Whatever happens, running
+    /// it again is safe.
+    ///
+    /// # Errors
+    /// A transient fault or one of the surroundings: the objects stay where they are.
+    pub async fn run(&mut self, plan: LoadPlan, next: Option<&LoadPlan>) -> Result<Done, Error> {
+        // One that broke off is read anew.
+        let ahead = self.ahead.join_next().await.and_then(Result::ok).flatten();
+        let behind = self.behind.take();
+        if let Some(next) = next {
+            self.read_ahead(next.clone());
+        }
+        let job = Job { pipeline: self.pipeline, target: self.target };
+        let (done, archived) = futures::join!(run(plan, ahead, job, self.ctx), put_away(behind, self.ctx));
+        let (mut done, committed) = done?;
+        self.behind = committed;
+        done.stuck.extend(archived?);
+        if !done.alone.is_empty() || !done.again.is_empty() {
+            // What follows is planned anew.
+            self.ahead.shutdown().await;
+        }
+        Ok(done)
+    }
+
+    /// Archives what the last load brought in. Returns why some of it could not be moved.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn end(mut self) -> Result<Vec<Error>, Error> {
+        put_away(self.behind.take(), self.ctx).await
+    }
+}
+
+async fn put_away(committed: Option<load::Committed>, ctx: &Context) -> Result<Vec<Error>, Error> {
+    match committed {
+        Some(committed) => archive::archive(&committed.landed, &committed.receipt.entries, ctx).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Loads and records; what was committed has to be archived.
+async fn run(
+    plan: LoadPlan,
+    ahead: Option<load::Ahead>,
+    job: Job<'_>,
+    ctx: &Context,
+) -> Result<(Done, Option<load::Committed>), Error> {
     let started_at = Timestamp::now();
     let known = work::look_up(&plan.objects, job, ctx).await?;
     // What was planned is only a hint.
     if !plan::still_holds(&plan, &known, plan::Rules { pipeline: job.pipeline, keep: ctx.keep }) {
-        return Ok(Done { again: plan.objects, ..Done::default() });
+        return Ok((Done { again: plan.objects, ..Done::default() }, None));
     }
-    let loaded = load::load(&plan, known, job, ctx).await?;
+    let loaded = load::load(&plan, ahead, known, job, ctx).await?;
     for key in &loaded.gone {
         tracing::info!(
             object.key = key,
@@ -146,23 +218,22 @@ pub async fn run(plan: LoadPlan, job: Job<'_>, ctx: &Context) -> Result<Done, Er
     }
     let mut done =
         Done { gone: loaded.gone, stuck: loaded.stuck, alone: loaded.alone, again: loaded.again, ..Done::default() };
-    if let Some(committed) = loaded.committed {
-        record::record(&committed, job, started_at, ctx)?;
-        done.stuck.extend(archive::archive(&committed.landed, &committed.receipt.entries, ctx).await?);
-        done.entries = committed.receipt.entries;
+    if let Some(committed) = &loaded.committed {
+        record::record(committed, job, started_at, ctx)?;
+        done.entries = committed.receipt.entries.clone();
     }
     for refusal in loaded.refused {
         done.refused.push(refusal.landed.key().to_owned());
         refuse(refusal, job, ctx).await?;
     }
-    Ok(done)
+    Ok((done, loaded.committed))
 }
 
 /// Finishes objects that the ledger has already: a crash or a lost answer came in between. Returns
 /// why some could not be moved.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`Train::run`].
 pub async fn finish(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -> Result<Vec<Error>, Error> {
     record::record_again(landed, entries, ctx)?;
     archive::archive(landed, entries, ctx).await
@@ -171,7 +242,7 @@ pub async fn finish(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) ->
 /// Puts a refused object aside, with its report, and remembers it.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`Train::run`].
 pub async fn refuse(refusal: Refusal, job: Job<'_>, ctx: &Context) -> Result<(), Error> {
     let placed = quarantine::quarantine(&refusal, job, ctx).await?;
     // The entry comes last: once the object counts as failed, nobody writes its report any more.

@@ -12,7 +12,7 @@ use longshore_warehouse::{Candidate, EntryKind, Kind, Known};
 use super::plan::{self, LoadPlan, Planned, Rules, Verdict};
 use super::summary::Summary;
 use super::target::Target;
-use super::{Context, Error, Job, Landed, archive, load, quarantine};
+use super::{Context, Error, Job, Landed, Train, archive, load, quarantine};
 use crate::bucket::{Claim, Moved, ObjectKey};
 use crate::config::Pipeline;
 use crate::propose;
@@ -30,13 +30,13 @@ pub async fn work(
     summary: &mut Summary,
 ) -> Result<Vec<Error>, Error> {
     settle_claims(pipeline, &objects, ctx).await?;
-    let target = target(pipeline, &objects, ctx).await?;
-    let job = Job { pipeline, target: &target };
+    let target = Arc::new(target(pipeline, &objects, ctx).await?);
+    let pipeline = Arc::new(pipeline.clone());
     let objects = objects
         .into_iter()
         .map(|landed| Planned { landed: Arc::new(landed), late: false, superseded: false })
         .collect();
-    bring_in(job, objects, ctx, summary).await
+    bring_in(&pipeline, &target, objects, ctx, summary).await
 }
 
 /// The target of a pipeline.
@@ -128,12 +128,15 @@ pub async fn look_up(objects: &[Planned], job: Job<'_>, ctx: &Context) -> Result
 
 /// Plans, loads, and plans again what has to be.
 async fn bring_in(
-    job: Job<'_>,
+    pipeline: &Arc<Pipeline>,
+    target: &Arc<Target>,
     objects: Vec<Planned>,
     ctx: &Context,
     summary: &mut Summary,
 ) -> Result<Vec<Error>, Error> {
     let mut stuck = Vec::new();
+    let job = Job { pipeline, target };
+    let mut train = Train::new(pipeline, target, ctx);
     let mut queue: VecDeque<(Vec<Planned>, bool)> = VecDeque::from([(objects, false)]);
     // Each round brings at least one object to its end, unless another process is at the same
     // objects; then a few rounds are enough to see what it did.
@@ -149,7 +152,7 @@ async fn bring_in(
                 let message = format!("another process keeps loading the objects of pipeline `{}`", job.pipeline.name);
                 Error::environment(message).cure("let one longshore work on this bucket, or wait for the next pass")
             })?;
-            let mut done = super::run(plan, job, ctx).await?;
+            let mut done = train.run(plan, plans.front()).await?;
             summary.add(&done);
             stuck.append(&mut done.stuck);
             if !done.alone.is_empty() || !done.again.is_empty() {
@@ -162,6 +165,7 @@ async fn bring_in(
             }
         }
     }
+    stuck.extend(train.end().await?);
     Ok(stuck)
 }
 

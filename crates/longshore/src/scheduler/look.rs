@@ -23,6 +23,9 @@ const STRETCH: usize = 1_000;
 const BATCH: usize = 50;
 /// Objects of one table that are in the queue at most, the oldest first: later looks go on.
 const AT_MOST: usize = 50_000;
+/// Loads of small objects that one task holds at most: the objects of one are read while those of the
+/// one before are loaded.
+const LOADS: usize = 8;
 /// Objects that one task of `replace` holds at most; all but the newest are superseded by it.
 const REPLACE_AT_MOST: usize = 10_000;
 /// States of tasks that nobody works on yet.
@@ -240,8 +243,8 @@ struct Lane<'a> {
     table: String,
     /// Whether the order of all its objects matters, whatever their pipelines.
     is_ordered: bool,
-    /// Objects that are to share a task, by pipeline.
-    groups: HashMap<usize, Vec<Landed>>,
+    /// Objects that are to share a task, with their bytes, by pipeline.
+    groups: HashMap<usize, (Vec<Landed>, u64)>,
     tasks: Vec<NewTask>,
     withdraw: Vec<TaskId>,
 }
@@ -399,20 +402,26 @@ impl<'a> Lane<'a> {
             }
         }
         let pipeline = &self.project.config.pipelines[at];
-        let group = self.groups.entry(at).or_default();
-        let bytes: u64 = group.iter().map(|landed| landed.object.size).sum();
+        let (group, bytes) = self.groups.entry(at).or_default();
         let is_full = match pipeline.mode {
             longshore_warehouse::Mode::Replace => group.len() >= REPLACE_AT_MOST,
-            _ => group.len() >= pipeline.group.objects || bytes + landed.object.size > pipeline.group.bytes,
+            _ => {
+                // Whoever wants objects by themselves gets them so.
+                let loads = if pipeline.group.objects == 1 { 1 } else { LOADS };
+                let most = pipeline.group.bytes.saturating_mul(loads as u64);
+                group.len() >= pipeline.group.objects.saturating_mul(loads) || *bytes + landed.object.size > most
+            }
         };
         if is_full && !group.is_empty() {
             self.close(at);
         }
-        self.groups.entry(at).or_default().push(landed);
+        let (group, bytes) = self.groups.entry(at).or_default();
+        *bytes += landed.object.size;
+        group.push(landed);
     }
 
     fn close(&mut self, at: usize) {
-        let Some(objects) = self.groups.remove(&at).filter(|objects| !objects.is_empty()) else { return };
+        let Some((objects, _)) = self.groups.remove(&at).filter(|(objects, _)| !objects.is_empty()) else { return };
         self.tasks.push(task_of(&self.project.config.pipelines[at], &objects, self.scope.priority));
     }
 

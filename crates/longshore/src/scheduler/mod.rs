@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use longshore_queue::WorkerId;
+use longshore_queue::{State, WorkerId};
+use longshore_warehouse::Swept;
 use tokio::sync::{Notify, mpsc};
 
 pub use look::{Looked, Scope, forget_other_rules, look, task_of};
@@ -27,12 +28,15 @@ use crate::pipeline::Error;
 use crate::project::Project;
 use crate::pulse::Pulse;
 use crate::stop::{Stop, Urgency};
-use crate::worker::KEPT;
+use crate::worker::{KEPT, LEASE};
 
 /// Name of the schedule of all pipelines that have none of their own.
 const PROJECT: &str = "project";
 /// How often dead workers are looked for, and due schedules that others keep.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Age at which a load that no running task has is dead: whoever has it was told long ago that it lost
+/// its lease.
+const ZOMBIE: Duration = Duration::from_secs(2 * LEASE.as_secs());
 /// How long arrivals are collected before they are looked at together.
 const COLLECT: Duration = Duration::from_millis(20);
 /// Pause before the next look where one could not queue everything.
@@ -84,6 +88,8 @@ impl Scheduler {
         let mut all_now = self.project.queue.workers().await?.len() <= 1;
         let mut watching = Watching::new(&self.project);
         let mut faults = Faults::default();
+        // Whatever was begun before this process and is not kept alive has no worker by then.
+        let mut sweep_at = Some(Instant::now() + ZOMBIE);
         loop {
             self.pulse.beat();
             watching.start();
@@ -98,9 +104,20 @@ impl Scheduler {
                 faults.note(name, ticked);
             }
             all_now = false;
-            let swept = self.sweep().await.map(|()| true);
+            let swept = self.sweep().await;
+            if swept.as_ref().is_ok_and(|anybody_died| *anybody_died) {
+                sweep_at = Some(Instant::now() + ZOMBIE);
+            }
             is_wrong = is_wrong || swept.is_err();
-            faults.note("sweep", swept);
+            faults.note("sweep", swept.map(|_| true));
+            if sweep_at.is_some_and(|at| at <= Instant::now()) {
+                sweep_at = None;
+                let swept = self.pulse.during(self.sweep_warehouse()).await;
+                if swept.is_err() {
+                    sweep_at = Some(Instant::now() + ZOMBIE);
+                }
+                faults.note("sweep of the warehouse", swept.map(|()| true));
+            }
             let pause = if is_wrong { SWEEP } else { self.until_next().await };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -211,8 +228,25 @@ impl Scheduler {
         later
     }
 
-    /// Frees what dead workers held, and forgets what was done long ago.
-    async fn sweep(&self) -> Result<(), Error> {
+    /// Ends what dead loads still do in the warehouse, and removes what they left there. A load counts
+    /// as dead if it began two leases ago and no running task has it.
+    async fn sweep_warehouse(&self) -> Result<(), Error> {
+        let before = Timestamp::now() - jiff::SignedDuration::try_from(ZOMBIE).unwrap_or_default();
+        let running = self.project.queue.tasks(&[State::Running], usize::MAX).await?;
+        let live = running.iter().filter_map(|task| task.load.as_deref()?.parse().ok()).collect();
+        let swept = self.project.ctx.warehouse.sweep(&live, before).await?;
+        if swept != Swept::default() {
+            tracing::info!(
+                "removed what dead loads left in the warehouse: {} staged, {} connections",
+                swept.staging,
+                swept.backends
+            );
+        }
+        Ok(())
+    }
+
+    /// Frees what dead workers held, and forgets what was done long ago. Returns whether any died.
+    async fn sweep(&self) -> Result<bool, Error> {
         let queue = &self.project.queue;
         let swept = queue.sweep().await?;
         for id in &swept.returned {
@@ -226,7 +260,7 @@ impl Scheduler {
         if !swept.returned.is_empty() {
             self.bell.notify_one();
         }
-        Ok(())
+        Ok(!swept.returned.is_empty() || !swept.discarded.is_empty())
     }
 
     /// How long until the next schedule is due.

@@ -101,7 +101,10 @@ impl Measures {
             ledger: project.ledger(),
             doubled_entries: project.value(doubled),
             rows_loaded: project.value("SELECT sum(rows_loaded) FROM longshore.ledger"),
-            tables: project.rows("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"),
+            tables: project.rows(
+                "SELECT table_schema, table_name FROM information_schema.tables
+                 WHERE table_schema NOT IN ('information_schema', 'pg_catalog') ORDER BY ALL",
+            ),
         }
     }
 }
@@ -258,6 +261,23 @@ mod a_run_on_s3_is_repaired_after_a_kill {
     }
 }
 
+mod a_run_into_postgresql_is_repaired_after_a_kill {
+    use super::*;
+    survives! { RUN, Postgres:
+        after_the_lease "lease"
+        after_begin "begin"
+        in_mid_stream "mid-stream"
+        after_the_rejects "rejects-put"
+        after_the_fence "fence"
+        before_commit "before-commit"
+        after_commit_was_sent "commit-sent"
+        after_commit_was_answered "commit-answered"
+        after_the_record "record"
+        after_a_rename "delete"
+        after_the_archive "ack"
+    }
+}
+
 mod a_run_that_keeps_objects_is_repaired_after_a_kill {
     use super::*;
     survives! { KEEP, Directory:
@@ -327,13 +347,12 @@ fn a_versioned_bucket_has_one_copy_of_each_object_after_a_kill() {
 /// Objects of three modes and four tables: enough for many tasks.
 const MANY: u64 = 300;
 
-fn many() -> Project {
+fn many(on: On) -> Project {
     let pipelines = PIPELINES
         .replace("mode = \"append\"\nmax_rejects = 2", "mode = \"append\"\nmax_rejects = 2\ngroup = { objects = 10 }");
-    let project = Project::new(&format!(
-        "[schedule]\nevery = \"1s\"\n{}",
-        pipelines.replace("group = { objects = 1 }", "group = { objects = 20 }")
-    ));
+    let schedule = "[schedule]\nevery = \"1s\"";
+    let pipelines = pipelines.replace("group = { objects = 1 }", "group = { objects = 20 }");
+    let project = Project::on(on, &format!("{schedule}\n{pipelines}"));
     project.sql(TABLES);
     for nth in 0..MANY {
         let (name, body) = match nth % 10 {
@@ -356,12 +375,15 @@ fn by_the_rows(mut measures: Measures) -> Measures {
     measures
 }
 
-static MANY_UNDISTURBED: LazyLock<Measures> = LazyLock::new(|| {
-    let project = many();
+static MANY_UNDISTURBED: LazyLock<Measures> = LazyLock::new(|| many_undisturbed(On::Directory));
+static MANY_IN_POSTGRES: LazyLock<Measures> = LazyLock::new(|| many_undisturbed(On::Postgres));
+
+fn many_undisturbed(on: On) -> Measures {
+    let project = many(on);
     let ran = project.run(&["run", "--once"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     by_the_rows(Measures::of(&project))
-});
+}
 
 /// Brings what is left in, and looks that no task is stuck.
 fn settle_all(project: &Project) {
@@ -382,13 +404,13 @@ fn given(name: &str) -> Option<u64> {
 
 /// Kills processes again and again while they work, each time another one; `LONGSHORE_KILLS` says
 /// how often.
-fn survives_kills_of(roles: &[&[&str]]) {
+fn survives_kills_of(roles: &[&[&str]], on: On, expected: &Measures) {
     let seed = given("LONGSHORE_SEED").unwrap_or_else(now_as_seed);
     println!("LONGSHORE_SEED={seed}");
     let mut dice = Dice(seed);
     let mut kills = given("LONGSHORE_KILLS").unwrap_or(20);
     while kills > 0 {
-        let project = many();
+        let project = many(on);
         let mut processes: Vec<_> = roles.iter().map(|role| project.start(role, &[])).collect();
         let mut quiet = 0;
         // A few kills a round, or all would fall into its beginning.
@@ -406,23 +428,28 @@ fn survives_kills_of(roles: &[&[&str]]) {
         processes.iter_mut().for_each(crate::harness::Process::kill);
         settle_all(&project);
         let is = by_the_rows(Measures::of(&project));
-        assert!(is == *MANY_UNDISTURBED, "LONGSHORE_SEED={seed}\n{}", is.against(&MANY_UNDISTURBED));
+        assert!(is == *expected, "LONGSHORE_SEED={seed}\n{}", is.against(expected));
     }
 }
 
 #[test]
 fn a_scheduler_and_three_workers_survive_kills_at_random_moments() {
-    survives_kills_of(&[&["scheduler"], &["worker"], &["worker"], &["worker"]]);
+    survives_kills_of(&[&["scheduler"], &["worker"], &["worker"], &["worker"]], On::Directory, &MANY_UNDISTURBED);
+}
+
+#[test]
+fn a_scheduler_and_three_workers_on_postgresql_survive_kills_at_random_moments() {
+    survives_kills_of(&[&["scheduler"], &["worker"], &["worker"], &["worker"]], On::Postgres, &MANY_IN_POSTGRES);
 }
 
 #[test]
 fn two_processes_that_run_by_mistake_survive_kills_at_random_moments() {
-    survives_kills_of(&[&["run"], &["run"]]);
+    survives_kills_of(&[&["run"], &["run"]], On::Directory, &MANY_UNDISTURBED);
 }
 
 #[test]
 fn a_disk_that_is_full_again_and_again_loses_and_doubles_nothing() {
-    let project = many();
+    let project = many(On::Directory);
     for blocks in [40, 200, 600, 900, 1_400, 2_100, 3_000] {
         let mut command = std::process::Command::new("sh");
         project.prepare(&mut command);
@@ -438,9 +465,18 @@ fn a_disk_that_is_full_again_and_again_loses_and_doubles_nothing() {
 /// Two processes that share a bucket and a warehouse, but no journal and so no lock.
 #[test]
 fn two_processes_at_the_same_objects_bring_every_row_in_once() {
-    let expected = RUN.undisturbed(On::Directory);
+    race(On::Directory);
+}
+
+#[test]
+fn two_processes_at_the_same_objects_bring_every_row_into_postgresql_once() {
+    race(On::Postgres);
+}
+
+fn race(on: On) {
+    let expected = RUN.undisturbed(on);
     for _ in 0..3 {
-        let project = project(On::Directory, "");
+        let project = project(on, "");
         let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
         std::fs::write(project.path("rival.toml"), format!("{config}\n[journal]\nurl = \"sqlite:rival.db\"\n"))
             .unwrap();
@@ -501,6 +537,11 @@ fn survives_random_kills(on: On) {
 #[test]
 fn every_row_is_in_once_after_kills_at_random_moments() {
     survives_random_kills(On::Directory);
+}
+
+#[test]
+fn every_row_is_in_postgresql_once_after_kills_at_random_moments() {
+    survives_random_kills(On::Postgres);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A project in a folder of its own: a bucket, a DuckDB warehouse, a configuration, and the real
-//! binary to run in it.
+//! A project in a folder of its own: a bucket, a warehouse (DuckDB, or a database of a private
+//! PostgreSQL server), a configuration, and the real binary to run in it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,8 +9,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use longshore_postgres::testing::{Database, Server};
 use regex::Regex;
 use tempfile::TempDir;
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::s3::{MemoryS3, Settings};
 
@@ -23,17 +25,22 @@ const FIRST_DROP: &str = "2026-01-02T00:00:00Z";
 pub(crate) struct Project {
     folder: TempDir,
     store: Option<MemoryS3>,
+    database: Option<Database<'static>>,
     drops: Cell<u64>,
     /// What processes that were started say; not in the project's own folder.
     said: TempDir,
     starts: Cell<u64>,
 }
 
-/// Where the objects of a project lie.
+/// Where the objects of a project lie, and where their rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum On {
+    /// A directory and DuckDB.
     Directory,
+    /// S3 and DuckDB.
     S3,
+    /// A directory and PostgreSQL.
+    Postgres,
 }
 
 /// What a run of the binary left.
@@ -48,14 +55,21 @@ pub(crate) struct Ran {
 impl Project {
     /// A project with a directory as its bucket, and these pipelines.
     pub(crate) fn new(pipelines: &str) -> Self {
-        let project = Self::empty(None);
+        let project = Self::empty(None, None);
+        project.configure("", pipelines);
+        project
+    }
+
+    /// A project with a directory as its bucket and a database of its own as its warehouse.
+    pub(crate) fn on_postgres(pipelines: &str) -> Self {
+        let project = Self::empty(None, Some(Server::shared().database()));
         project.configure("", pipelines);
         project
     }
 
     /// A project with a bucket of the store in memory.
     pub(crate) fn on_s3(settings: Settings, pipelines: &str) -> Self {
-        let project = Self::empty(Some(MemoryS3::with(settings)));
+        let project = Self::empty(Some(MemoryS3::with(settings)), None);
         project.configure("", pipelines);
         project
     }
@@ -65,13 +79,14 @@ impl Project {
         match place {
             On::Directory => Self::new(pipelines),
             On::S3 => Self::on_s3(Settings::default(), pipelines),
+            On::Postgres => Self::on_postgres(pipelines),
         }
     }
 
-    fn empty(store: Option<MemoryS3>) -> Self {
+    fn empty(store: Option<MemoryS3>, database: Option<Database<'static>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("bucket/pending")).unwrap();
-        Self { folder, store, drops: Cell::new(0), said: tempfile::tempdir().unwrap(), starts: Cell::new(0) }
+        Self { folder, store, database, drops: Cell::new(0), said: tempfile::tempdir().unwrap(), starts: Cell::new(0) }
     }
 
     /// Writes the configuration anew, with further settings of the bucket.
@@ -83,8 +98,12 @@ impl Project {
                 store.endpoint()
             ),
         };
+        let warehouse = match &self.database {
+            None => "threads = 2\nmemory_limit = \"256 MiB\"".to_owned(),
+            Some(database) => format!("url = \"{}\"", database.url()),
+        };
         self.write_config(&format!(
-            "[bucket]\n{place}\n{bucket}\n\n[warehouse]\nwait = \"2s\"\nthreads = 2\nmemory_limit = \"256 MiB\"\n\n{pipelines}\n"
+            "[bucket]\n{place}\n{bucket}\n\n[warehouse]\nwait = \"2s\"\n{warehouse}\n\n{pipelines}\n"
         ));
     }
 
@@ -235,18 +254,30 @@ impl Project {
         }
     }
 
-    /// Opens the warehouse. No run of the binary gets in while it is open.
+    /// The database of a project with PostgreSQL.
+    pub(crate) fn database(&self) -> &Database<'static> {
+        self.database.as_ref().expect("a project with PostgreSQL")
+    }
+
+    /// Opens the DuckDB file. No run of the binary gets in while it is open.
     pub(crate) fn warehouse(&self) -> duckdb::Connection {
         duckdb::Connection::open(self.path("warehouse.duckdb")).unwrap()
     }
 
     /// Runs statements in the warehouse.
     pub(crate) fn sql(&self, statements: &str) {
-        self.warehouse().execute_batch(statements).unwrap();
+        match &self.database {
+            // By the user who loads: the tables are theirs.
+            Some(database) => drop(simple_query(&database.url(), statements)),
+            None => self.warehouse().execute_batch(statements).unwrap(),
+        }
     }
 
     /// The rows of a query, each as its texts with `|` between them; NULL is `-`.
     pub(crate) fn rows(&self, query: &str) -> Vec<String> {
+        if let Some(database) = &self.database {
+            return rows_of_postgres(&database.url(), query);
+        }
         let connection = self.warehouse();
         let mut statement = connection.prepare(&format!("SELECT COLUMNS(*)::VARCHAR FROM ({query})")).unwrap();
         let mut rows = statement.query([]).unwrap();
@@ -266,7 +297,8 @@ impl Project {
 
     /// The ledger: key, generation, kind, rows read, loaded, rejected, duplicate, superseded, late.
     pub(crate) fn ledger(&self) -> Vec<String> {
-        let there = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'longshore' AND table_name = 'ledger'";
+        let there =
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'longshore' AND table_name = 'ledger'";
         if self.value(there) == "0" {
             return Vec::new();
         }
@@ -287,6 +319,37 @@ impl Project {
         }
         found
     }
+}
+
+/// The rows of a query, as [`Project::rows`] has them; `ORDER BY ALL` is DuckDB's word for all columns.
+fn rows_of_postgres(url: &str, query: &str) -> Vec<String> {
+    let query = match query.strip_suffix("ORDER BY ALL") {
+        None => query.to_owned(),
+        Some(unordered) => {
+            let columns = simple_query(url, &format!("SELECT * FROM ({unordered}) q LIMIT 0"));
+            let Some(SimpleQueryMessage::RowDescription(columns)) = columns.first() else { panic!("no columns") };
+            let places: Vec<String> = (1..=columns.len()).map(|place| place.to_string()).collect();
+            format!("{unordered} ORDER BY {}", places.join(", "))
+        }
+    };
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            let cells = (0..row.len()).map(|at| row.get(at).unwrap_or("-"));
+            Some(cells.collect::<Vec<_>>().join("|"))
+        }
+        _ => None,
+    };
+    simple_query(url, &query).iter().filter_map(row).collect()
+}
+
+fn simple_query(url: &str, sql: &str) -> Vec<SimpleQueryMessage> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = longshore_postgres::Config::from_url(url).unwrap().connect().await.unwrap();
+        let answer = connection.simple_query(sql).await.unwrap_or_else(|error| panic!("`{sql}` fails: {error:?}"));
+        connection.close().await;
+        answer
+    })
 }
 
 /// A process that works until it is told to end; killed when it is dropped.

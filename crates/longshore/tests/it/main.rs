@@ -11,6 +11,7 @@ mod harness;
 mod init;
 mod modes;
 mod on_s3;
+mod postgres;
 mod recipe;
 mod rejects;
 mod running;

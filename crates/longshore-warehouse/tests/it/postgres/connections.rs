@@ -162,6 +162,8 @@ async fn sweep_ends_a_zombie_and_spares_the_living() {
     let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
     assert_eq!(one.sweep(&live, long_ago).await.expect("a sweep").backends, 0);
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let stranger = bench.of_another_project();
+    assert_eq!(stranger.sweep(&HashSet::new(), soon).await.expect("a sweep").backends, 0);
     assert_eq!(one.sweep(&live, soon).await.expect("a sweep").backends, 1);
     assert!(matches!(alive.commit(&[living.tally()]).await, Ok(Committed::Loaded(_))));
     assert_eq!(kind_of(dead.commit(&[zombie.tally()]).await), Kind::Unreachable);

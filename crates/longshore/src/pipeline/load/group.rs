@@ -1,4 +1,5 @@
-//! Several small objects share a load: each is read and judged before any reaches the warehouse.
+//! Several small objects share a load: each is read and judged before any reaches the warehouse. They
+//! may be read while the load before theirs is still under way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +28,9 @@ struct Held {
     batches: Vec<Batch>,
 }
 
+/// What was read of the objects of a group, in their order, as far as was worth reading.
+pub struct Ahead(Vec<Result<Outcome, Error>>);
+
 /// What came of reading an object of a group.
 enum Outcome {
     Held(Box<Held>),
@@ -43,20 +47,37 @@ enum Brought {
 }
 
 impl Attempt<'_> {
-    /// Reads the objects of a group, then brings them in together.
-    pub(super) async fn group(&self) -> Result<Loaded, Error> {
-        let mut loaded = Loaded::default();
-        let mut held: Vec<Held> = Vec::new();
+    /// Reads the objects of a group, up to what nobody can go on after.
+    pub(super) async fn read(&self) -> Ahead {
         let in_memory = AtomicU64::new(0);
         let mut holds: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.plan.objects.len());
         for planned in &self.plan.objects {
             holds.push(self.hold(planned, &in_memory).boxed());
         }
         let mut reading = futures::stream::iter(holds).buffered(READ_AHEAD);
-        let mut taken = 0;
+        let mut outcomes = Vec::with_capacity(self.plan.objects.len());
         while let Some(outcome) = reading.next().await {
+            let is_last = match &outcome {
+                Err(_) => true,
+                Ok(Outcome::TooLarge(_)) => !matches!(self.job.pipeline.mode, Mode::Append),
+                Ok(_) => false,
+            };
+            outcomes.push(outcome);
+            if is_last {
+                break;
+            }
+        }
+        Ahead(outcomes)
+    }
+
+    /// Judges the objects of a group, then brings in together those that are good.
+    pub(super) async fn group(&self, read: Ahead) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::default();
+        let mut held: Vec<Held> = Vec::new();
+        let mut taken = 0;
+        for outcome in read.0 {
             taken += 1;
-            match outcome? {
+            match self.judge(outcome?) {
                 Outcome::Refused(refusal) => loaded.refused.push(*refusal),
                 Outcome::Gone(key) => loaded.gone.push(key),
                 Outcome::Stuck(error) => loaded.stuck.push(error),
@@ -69,7 +90,6 @@ impl Attempt<'_> {
                 break;
             }
         }
-        drop(reading);
         loaded.again.extend(self.plan.objects[taken..].iter().cloned());
         let mut replayed = 0;
         while !held.is_empty() {
@@ -103,6 +123,15 @@ impl Attempt<'_> {
             }
         }
         Ok(loaded)
+    }
+
+    /// Refuses an object that was read to its end, if it has to be.
+    fn judge(&self, outcome: Outcome) -> Outcome {
+        let Outcome::Held(held) = outcome else { return outcome };
+        match self.refuses(&held.planned.landed, &held.finished) {
+            Some(why) => Outcome::Refused(Box::new(Refusal::new(&held.planned.landed, why, held.finished))),
+            None => Outcome::Held(held),
+        }
     }
 
     /// Reads an object whole, unless it is too large to hold beside what is held.
@@ -143,11 +172,7 @@ impl Attempt<'_> {
                 return Ok(Outcome::TooLarge(planned.clone()));
             }
         }
-        let finished = reader.finish();
-        Ok(match self.refuses(landed, &finished) {
-            Some(why) => Outcome::Refused(Box::new(Refusal::new(landed, why, finished))),
-            None => Outcome::Held(Box::new(Held { planned: planned.clone(), finished, batches })),
-        })
+        Ok(Outcome::Held(Box::new(Held { planned: planned.clone(), finished: reader.finish(), batches })))
     }
 
     fn outcome(&self, loaded: Loaded) -> Result<Outcome, Error> {

@@ -24,6 +24,7 @@ use super::quarantine;
 use super::read::Finished;
 use super::{Context, Error, Job, Landed, Place, archive};
 
+pub use group::Ahead;
 pub use refusal::{Refusal, Why, late};
 
 /// What became of a plan.
@@ -56,16 +57,37 @@ pub struct Committed {
     pub reports: Vec<Option<String>>,
 }
 
-/// Brings the objects of a plan into the table.
+/// Reads the objects of a plan before its turn comes; `None` where they are streamed. What goes wrong is
+/// kept until then.
+pub async fn read_ahead(plan: &LoadPlan, job: Job<'_>, ctx: &Context) -> Option<Ahead> {
+    let attempt = Attempt { plan, job, ctx, known: Known::default() };
+    if is_group(plan) { Some(attempt.read().await) } else { None }
+}
+
+/// Whether several objects of a plan are to be read.
+fn is_group(plan: &LoadPlan) -> bool {
+    plan.objects.iter().filter(|object| !object.superseded).count() > 1
+}
+
+/// Brings the objects of a plan into the table, of which some may have been read ahead.
 ///
 /// # Errors
 /// A transient fault or one of the surroundings: nothing of the plan is in, unless the outcome of
 /// COMMIT was lost, which the next look at the ledger settles.
-pub async fn load(plan: &LoadPlan, known: Known, job: Job<'_>, ctx: &Context) -> Result<Loaded, Error> {
+pub async fn load(
+    plan: &LoadPlan,
+    ahead: Option<Ahead>,
+    known: Known,
+    job: Job<'_>,
+    ctx: &Context,
+) -> Result<Loaded, Error> {
     let attempt = Attempt { plan, job, ctx, known };
-    let to_read = plan.objects.iter().filter(|object| !object.superseded).count();
-    if to_read > 1 {
-        attempt.group().await
+    if is_group(plan) {
+        let read = match ahead {
+            Some(read) => read,
+            None => attempt.read().await,
+        };
+        attempt.group(read).await
     } else {
         let mut loaded = attempt.single().await?;
         if loaded.committed.is_none() && loaded.again.is_empty() {
