@@ -21,6 +21,11 @@ fn warning(message: String, cure: &str) -> Finding {
     Finding { severity: Severity::Warning, message, cure: Some(cure.to_owned()) }
 }
 
+/// What is worth knowing where it matters, and nothing to worry about where it does not.
+fn remark(message: String, cure: &str) -> Finding {
+    Finding { severity: Severity::Fine, message, cure: Some(cure.to_owned()) }
+}
+
 fn broken(message: String, cure: String) -> Finding {
     Finding { severity: Severity::Fault, message, cure: Some(cure) }
 }
@@ -132,7 +137,7 @@ async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec
         .filter(|right| *right != "INSERT")
         .collect();
     if !others.is_empty() {
-        findings.push(warning(
+        findings.push(remark(
             format!("this user may not {} on `{table}`: append works, upsert or replace does not", others.join(", ")),
             &format!(
                 "for upsert GRANT SELECT, INSERT, UPDATE, for replace GRANT INSERT, DELETE ON {} TO {user}",
@@ -141,7 +146,7 @@ async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec
         ));
     }
     if of.unique_keys.is_empty() {
-        findings.push(warning(
+        findings.push(remark(
             format!("`{table}` has no unique index: an upsert has to read the whole table"),
             "for `mode = \"upsert\"` create a unique index on the columns of `key`",
         ));

@@ -85,10 +85,7 @@ pub(super) async fn find(session: &Session) -> Result<bool, WarehouseError> {
         }
         Some(_) => {}
     }
-    let answers = session
-        .ask("SELECT count(*), max(version) FROM longshore.meta", doing)
-        .await
-        .map_err(|error| explained(error, session))?;
+    let answers = session.ask("SELECT count(*), max(version) FROM longshore.meta", doing).await.map_err(explained)?;
     let row = answers.first().and_then(|answer| answer.rows.first());
     let number = |index| row.and_then(|row| row.get(index)).and_then(|text| text.parse::<i64>().ok());
     match (number(0), number(1)) {
@@ -105,16 +102,21 @@ pub(super) async fn find(session: &Session) -> Result<bool, WarehouseError> {
     }
 }
 
-/// Says which right on the ledger is missing.
-pub(super) fn explained(error: WarehouseError, _session: &Session) -> WarehouseError {
-    if *error.kind() != Kind::AccessDenied {
-        return error;
+/// Says which right on the ledger is missing. An entry that is there already is no fault of the rows:
+/// at the next try it is found.
+pub(super) fn explained(error: WarehouseError) -> WarehouseError {
+    match error.kind() {
+        Kind::AccessDenied => {
+            let text = "this user may not use the ledger `longshore.ledger`";
+            let denied = WarehouseError::new(Kind::AccessDenied, text).cure(
+                "as its owner: GRANT USAGE ON SCHEMA longshore TO …; GRANT SELECT ON longshore.meta TO …; \
+                 GRANT SELECT, INSERT ON longshore.ledger TO …",
+            );
+            denied.server(error.server_text().unwrap_or_default())
+        }
+        Kind::Rows { .. } => error.with_kind(Kind::Conflict),
+        _ => error,
     }
-    let text = "this user may not use the ledger `longshore.ledger`";
-    WarehouseError::new(Kind::AccessDenied, text).cure(
-        "as its owner: GRANT USAGE ON SCHEMA longshore TO …; GRANT SELECT ON longshore.meta TO …; GRANT SELECT, INSERT ON longshore.ledger TO …",
-    )
-    .server(error.server_text().unwrap_or_default())
 }
 
 /// Creates the ledger where it is missing; returns whether it did. Of several who try at once, one
@@ -180,7 +182,7 @@ async fn query(
     parameters: &[(&(dyn ToSql + Sync), Type)],
     doing: impl Fn() -> String,
 ) -> Result<Vec<Row>, WarehouseError> {
-    session.soon(doing, session.query_typed(sql, parameters)).await.map_err(|error| explained(error, session))
+    session.soon(doing, session.query_typed(sql, parameters)).await.map_err(explained)
 }
 
 /// What the ledger knows of candidates.
@@ -384,10 +386,7 @@ pub(super) async fn insert(session: &Session, entries: &[Entry]) -> Result<u64, 
         columns.iter().map(|(values, ty)| (values.as_ref() as &(dyn ToSql + Sync), ty.clone())).collect();
     let places: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
     let sql = format!("INSERT INTO longshore.ledger ({COLUMNS}) SELECT * FROM unnest({})", places.join(", "));
-    session
-        .soon(|| "writing the ledger".to_owned(), session.execute_typed(&sql, &parameters))
-        .await
-        .map_err(|error| explained(error, session))
+    session.soon(|| "writing the ledger".to_owned(), session.execute_typed(&sql, &parameters)).await.map_err(explained)
 }
 
 fn number(value: u64) -> i64 {

@@ -51,7 +51,7 @@ async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, super::
          SET LOCAL lock_timeout = {}; SET LOCAL application_name = {};
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
          {}",
-        shared.wait.as_millis(),
+        shared.lock_timeout(),
         literal(&connect::name_of(spec.load_id, &shared.project)),
         describe::find_sql(&spec.table)
     );
@@ -180,7 +180,7 @@ impl PgLoad {
         if !matches!(failed.kind(), Kind::Rows { .. }) {
             return failed;
         }
-        let relation = if self.staging.is_some() { "_ls_rows" } else { &plan.table.table.name.name };
+        let relation = self.staging.as_ref().map_or(&plan.table.table.name.name, |staging| &staging.relation);
         let columns = (0..plan.layout.columns.len()).map(|index| {
             let name = plan.name(index);
             (if self.staging.is_some() { format!("c{index}") } else { name.to_owned() }, name)
@@ -232,7 +232,7 @@ impl PgLoad {
                 let name = &plan.table.table.name;
                 let sql = format!(
                     "ROLLBACK; BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; {}; {}",
-                    self.shared.wait.as_millis(),
+                    self.shared.lock_timeout(),
                     ledger::fence_sql(name),
                     staging.create_sql(plan, true)
                 );
@@ -318,16 +318,17 @@ impl PgLoad {
         let written = match ledger::insert_sql(entries) {
             Some(sql) => {
                 let sql = drop_staging.map_or_else(|| sql.clone(), |drop_sql| format!("{drop_sql}; {sql}"));
-                let answers = session.ask(&sql, doing).await.map_err(|error| ledger::explained(error, session))?;
-                answers.last().map_or(0, |answer| answer.count)
+                let written = session.ask(&sql, doing).await;
+                written.map(|answers| answers.last().map_or(0, |answer| answer.count))
             }
             None => {
                 if let Some(sql) = drop_staging {
                     session.ask(&sql, doing).await?;
                 }
-                ledger::insert(session, entries).await?
+                ledger::insert(session, entries).await
             }
         };
+        let written = written.map_err(ledger::explained)?;
         if written != entries.len() as u64 {
             return Err(WarehouseError::new(
                 Kind::Ledger,

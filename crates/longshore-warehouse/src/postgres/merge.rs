@@ -44,6 +44,8 @@ pub(super) struct Applied {
 pub(super) struct Staging {
     /// Its name in a statement.
     pub(super) sql: String,
+    /// Its name as the server gives it in errors.
+    pub(super) relation: String,
     /// Whether it outlives the transaction unless it is dropped.
     is_lasting: bool,
 }
@@ -51,10 +53,10 @@ pub(super) struct Staging {
 impl Staging {
     /// Where this user may have no temporary table, it lies in the schema of the ledger.
     pub(super) fn new(plan: &Plan, load_id: crate::LoadId) -> Self {
-        if plan.table.rights.temporary {
-            return Self { sql: format!("pg_temp.{}", ident("_ls_rows")), is_lasting: false };
-        }
-        Self { sql: format!("longshore.{}", ident(&format!("ls_{load_id}"))), is_lasting: true }
+        let is_lasting = !plan.table.rights.temporary;
+        let (schema, relation) =
+            if is_lasting { ("longshore", format!("ls_{load_id}")) } else { ("pg_temp", "_ls_rows".to_owned()) };
+        Self { sql: format!("{schema}.{}", ident(&relation)), relation, is_lasting }
     }
 
     /// The statement that makes it. `numbered`: the server numbers the rows, as they come without.

@@ -92,6 +92,11 @@ impl Shared {
         Ok(())
     }
 
+    /// Milliseconds for the server's `lock_timeout`, to which 0 means none.
+    fn lock_timeout(&self) -> u128 {
+        self.wait.as_millis().max(1)
+    }
+
     fn is_suspect(&self, table: &QualifiedName) -> bool {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).contains(table)
     }
