@@ -5,9 +5,9 @@ use aws_sdk_s3::types::BucketVersioningStatus;
 use bytes::Bytes;
 use longshore_warehouse::{Finding, Severity};
 
-use super::fault::{Answer, DELETE, LIST, READ, chain};
+use super::fault::{Answer, DELETE, DELETE_VERSION, LIST, READ, chain};
 use super::list::missing_bucket;
-use super::moving::{NO_ETAG, try_conditions};
+use super::moving::NO_ETAG;
 use super::put::put;
 use super::store::{Store, exact, probe, quoted};
 use crate::bucket::{BucketError, Kind, Metadata, Move, Moved, ObjectKey, Prefixes, told};
@@ -158,6 +158,25 @@ async fn removal(store: &Store, folder: &str) -> Finding {
             .to_owned(),
         cure: Some("enable versioning of the bucket, or never write a key twice".to_owned()),
     }
+}
+
+/// Writes an object and tries to remove it under a wrong ETag: whether the store honours conditions.
+async fn try_conditions(store: &Store, folder: &str) -> Result<bool, BucketError> {
+    let key = probe(folder);
+    put(store, &key, Bytes::from_static(b"longshore check\n")).await?;
+    let head = store.head(&key, None).await?;
+    let request = store.client.delete_object().bucket(&store.bucket).key(key.as_str()).if_match(quoted(NO_ETAG));
+    let answer = request.send().await.map_err(|error| Answer::of(&error));
+    let version = head.and_then(|head| head.version);
+    let cleaned = store.delete(&key, exact(version.as_deref())).await;
+    let honoured = match answer {
+        Ok(_) => Ok(false),
+        // Another process may have removed it; that this is an error shows that conditions count.
+        Err(answer) if matches!(answer.kind, Kind::Changed | Kind::Gone) => Ok(true),
+        Err(answer) if answer.is_unsupported() => Ok(false),
+        Err(answer) => Err(answer.told(store, if version.is_some() { DELETE_VERSION } else { DELETE }, Some(&key))),
+    };
+    cleaned.and(honoured)
 }
 
 fn told_of(tried: Result<(), BucketError>, message: impl FnOnce() -> String) -> Finding {

@@ -12,14 +12,13 @@ use std::time::Duration;
 use aws_sdk_s3::config::Builder as ConfigBuilder;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, MetadataDirective};
 use aws_smithy_types::timeout::TimeoutConfig;
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use longshore_warehouse::crash_point;
 
-use super::fault::{Answer, COPY, DELETE, DELETE_VERSION};
+use super::fault::{Answer, COPY, DELETE};
 use super::keys;
 use super::put::{abort, part_ranges};
-use super::store::{Head, PROBE, Store, exact, quoted};
+use super::store::{Head, Store, exact, quoted};
 use crate::bucket::{BucketError, Kind, META_IDENTITY, META_KEY, META_MODIFIED_AT, Move, Moved, Object, ObjectKey};
 
 /// Longest wait for the answer to a copy: a store may copy 5 GB before it says a word.
@@ -65,14 +64,14 @@ pub(super) async fn relocate(store: &Store, movement: &Move<'_>) -> Result<Moved
             Standing::Taken if place == movement.otherwise => break,
             Standing::Taken => place = movement.otherwise,
             Standing::Ours => {
-                remove_source(store, object, version.as_deref(), place).await?;
+                remove_source(store, object, version.as_deref()).await?;
                 return Ok(Moved::To(place.clone()));
             }
             Standing::Free => match copy(store, movement, &source, version.as_deref(), place).await? {
                 Copied::Done => {
                     crash_point("copy");
                     verify(store, movement, &source, place).await?;
-                    remove_source(store, object, version.as_deref(), place).await?;
+                    remove_source(store, object, version.as_deref()).await?;
                     crash_point("delete");
                     return Ok(Moved::To(place.clone()));
                 }
@@ -346,23 +345,24 @@ fn ascii(value: &str) -> String {
 
 /// Removes the original, if it still is the object that was read. One that was replaced meanwhile
 /// stays: the next listing shows it.
-async fn remove_source(
-    store: &Store,
-    object: &Object,
-    version: Option<&str>,
-    place: &ObjectKey,
-) -> Result<(), BucketError> {
+async fn remove_source(store: &Store, object: &Object, version: Option<&str>) -> Result<(), BucketError> {
     if let Some(version) = version {
         return store.delete(&object.key, Some(version)).await;
     }
-    if honours_conditions(store, place).await? {
-        return delete_if(store, &object.key, &object.etag).await.map(drop);
+    match honours_conditions(store) {
+        Some(true) => return delete_if(store, &object.key, &object.etag).await.map(drop),
+        Some(false) => {}
+        None => return remove_first(store, object).await,
     }
     // Not even this closes the gap; `check` warns about such stores.
-    match store.head(&object.key, None).await? {
-        Some(now) if now.is_of(object) => store.delete(&object.key, None).await,
-        _ => Ok(()),
+    match is_there(store, object).await? {
+        true => store.delete(&object.key, None).await,
+        false => Ok(()),
     }
+}
+
+async fn is_there(store: &Store, object: &Object) -> Result<bool, BucketError> {
+    Ok(store.head(&object.key, None).await?.is_some_and(|now| now.is_of(object)))
 }
 
 /// Removes an object of this ETag; says whether the store refused it.
@@ -377,35 +377,35 @@ async fn delete_if(store: &Store, key: &ObjectKey, etag: &str) -> Result<bool, B
     }
 }
 
-/// Whether the store honours If-Match on DELETE. AWS does, unless `check` has seen otherwise; any
-/// other is tried once per process, with an object of our own beside where the first one goes.
-async fn honours_conditions(store: &Store, place: &ObjectKey) -> Result<bool, BucketError> {
-    if store.place.aws {
-        return Ok(store.conditional_delete.get().copied().unwrap_or(true));
-    }
-    let folder = place.as_str().split_inclusive('/').next().filter(|part| part.ends_with('/')).unwrap_or_default();
-    let tried = store.conditional_delete.get_or_try_init(|| try_conditions(store, folder)).await;
-    tried.copied()
+/// Whether the store honours If-Match on DELETE, as far as this is known. AWS does, unless `check` has
+/// seen otherwise.
+fn honours_conditions(store: &Store) -> Option<bool> {
+    store.conditional_delete.get().copied().or(store.place.aws.then_some(true))
 }
 
-/// Writes an object and tries to remove it under a wrong ETag. Its key is always the same, so that
-/// what a kill left behind goes with the next trial.
-pub(super) async fn try_conditions(store: &Store, folder: &str) -> Result<bool, BucketError> {
-    let key = ObjectKey::new(format!("{folder}{PROBE}"));
-    super::put::put(store, &key, Bytes::from_static(b"longshore check\n")).await?;
-    let head = store.head(&key, None).await?;
-    let request = store.client.delete_object().bucket(&store.bucket).key(key.as_str()).if_match(quoted(NO_ETAG));
-    let answer = request.send().await.map_err(|error| Answer::of(&error));
-    let version = head.and_then(|head| head.version);
-    let cleaned = store.delete(&key, exact(version.as_deref())).await;
-    let honoured = match answer {
-        Ok(_) => Ok(false),
-        // Another process may have removed it; that this is an error shows that conditions count.
-        Err(answer) if matches!(answer.kind, Kind::Changed | Kind::Gone) => Ok(true),
-        Err(answer) if answer.is_unsupported() => Ok(false),
-        Err(answer) => Err(answer.told(store, if version.is_some() { DELETE_VERSION } else { DELETE }, Some(&key))),
+/// Removes an object from a store that is not known: under a wrong ETag first. A store that takes no
+/// notice of conditions does then what it would do without, and any other tells itself by refusing.
+async fn remove_first(store: &Store, object: &Object) -> Result<(), BucketError> {
+    if !is_there(store, object).await? {
+        return Ok(());
+    }
+    let request = store.client.delete_object().bucket(&store.bucket).key(object.key.as_str()).if_match(quoted(NO_ETAG));
+    let honoured = match request.send().await.map_err(|error| Answer::of(&error)) {
+        Ok(_) => {
+            store.conditional_delete.set(false).ok();
+            return Ok(());
+        }
+        Err(answer) if answer.kind == Kind::Gone => return Ok(()),
+        Err(answer) if answer.kind == Kind::Changed => true,
+        Err(answer) if answer.is_unsupported() => false,
+        Err(answer) => return Err(answer.told(store, DELETE, Some(&object.key))),
     };
-    cleaned.and(honoured)
+    // Another task may have been first; the store has not changed since.
+    store.conditional_delete.set(honoured).ok();
+    match honoured {
+        true => delete_if(store, &object.key, &object.etag).await.map(drop),
+        false => store.delete(&object.key, None).await,
+    }
 }
 
 #[cfg(test)]

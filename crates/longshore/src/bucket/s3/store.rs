@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -11,7 +11,6 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, ServerSideEncryption};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OnceCell;
 
 use super::fault::{Answer, DELETE, DELETE_VERSION, LOOK, LOOK_AT_VERSION};
 use crate::bucket::{BucketError, Kind, Object, ObjectKey};
@@ -77,7 +76,7 @@ pub(super) struct Store {
     pub(super) parts_over: u64,
     pub(super) part_size: u64,
     /// Whether DELETE honours If-Match, once that was tried.
-    pub(super) conditional_delete: Arc<OnceCell<bool>>,
+    pub(super) conditional_delete: Arc<OnceLock<bool>>,
     /// Whether the store refuses If-None-Match on copies.
     pub(super) plain_copies: Arc<AtomicBool>,
     versions: Arc<Mutex<Versions>>,

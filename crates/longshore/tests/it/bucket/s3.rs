@@ -290,15 +290,17 @@ async fn a_large_file_is_put_in_parts() {
 }
 
 #[tokio::test]
-async fn a_store_is_tried_for_conditions_once() {
-    let bench = S3Bench::new().await;
-    for key in ["pending/a.csv", "pending/b.csv", "pending/c.csv"] {
-        bench.store.put(key, "1");
-        let object = listed(&bench.bucket, key).await;
-        relocate(&bench.bucket, &object, &key.replace("pending", "processed"), "processed/x.csv").await;
+async fn a_store_is_tried_for_conditions_once_and_without_an_object_of_our_own() {
+    for (ignores_conditional_deletes, deletes) in [(false, 4), (true, 3)] {
+        let bench = S3Bench::with(Settings { ignores_conditional_deletes, ..Settings::default() }).await;
+        for key in ["pending/a.csv", "pending/b.csv", "pending/c.csv"] {
+            bench.store.put(key, "1");
+            let object = listed(&bench.bucket, key).await;
+            relocate(&bench.bucket, &object, &key.replace("pending", "processed"), "processed/x.csv").await;
+        }
+        assert_eq!((bench.store.count("DeleteObject"), bench.store.count("PutObject")), (deletes, 0));
+        assert_eq!(bench.store.keys(), ["processed/a.csv", "processed/b.csv", "processed/c.csv"]);
     }
-    assert_eq!(bench.store.count("PutObject"), 1);
-    assert_eq!(bench.store.keys(), ["processed/a.csv", "processed/b.csv", "processed/c.csv"]);
 }
 
 #[tokio::test]
