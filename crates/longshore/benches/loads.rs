@@ -162,7 +162,7 @@ fn running() {
     let slowest = latencies.iter().map(|measured| measured.wall).max().unwrap_or_default();
     print_row("running: from landing to archived", &median(latencies), None);
     println!("{:<34} {:>9.3}", "  the slowest of 20", slowest.as_secs_f64());
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    Command::new("sh").args(["-c", &format!("kill {}", child.id())]).status().unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(project.query("SELECT count(*) || '' FROM orders"), "20");
 }

@@ -108,7 +108,7 @@ fn what_a_process_left_behind_is_cleared_away_by_the_next() {
     let mut dead = Other::start("kill");
     // First the shell that would tidy up, which no server notices.
     let keeper = processes(&dead.folder, "keeper\0").pop().expect("the shell runs");
-    assert!(Command::new("kill").args(["-9", &keeper]).status().expect("killed").success());
+    assert!(Command::new("sh").args(["-c", &format!("kill -9 {keeper}")]).status().expect("killed").success());
     wait_until("the shell is gone", || processes(&dead.folder, "keeper\0").is_empty());
     assert!(runs(&dead.folder));
     dead.child.kill().expect("killed");

@@ -39,11 +39,16 @@ pub(crate) struct Measured {
 }
 
 /// Runs a process and asks the kernel what it took.
-#[expect(unsafe_code, reason = "wait4 is the only call that tells the peak memory of one child")]
+#[expect(unsafe_code, reason = "wait4 is the only call that tells the CPU time of one child")]
 pub(crate) fn measure(command: &mut Command) -> Measured {
     let started = Instant::now();
     #[expect(clippy::zombie_processes, reason = "wait4 below waits for it")]
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    // What the kernel reports at its end is never less than what this process has.
+    let peak = std::thread::spawn({
+        let path = format!("/proc/{}/status", child.id());
+        move || watch_peak(&path)
+    });
     let mut status = 0;
     // SAFETY: both pointers are to live values of the right types, and the child is ours.
     let usage = unsafe {
@@ -55,7 +60,18 @@ pub(crate) fn measure(command: &mut Command) -> Measured {
     let status = ExitStatus::from_raw(status);
     assert!(status.success(), "{command:?}: {status}");
     let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
-    Measured { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak_mib: usage.ru_maxrss as u64 / 1024 }
+    Measured { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak_mib: peak.join().unwrap() }
+}
+
+/// The peak memory of a process, in MiB, as last seen before its end.
+fn watch_peak(status: &str) -> u64 {
+    let mut peak = 0;
+    while let Ok(text) = fs::read_to_string(status) {
+        let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { break };
+        peak = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    peak
 }
 
 pub(crate) fn repeat(mut run: impl FnMut() -> (Measured, String)) -> (Measured, String) {

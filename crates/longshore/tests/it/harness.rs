@@ -371,9 +371,9 @@ impl Process {
         std::fs::read_to_string(&self.said).unwrap_or_default()
     }
 
-    /// Sends it a signal, by the name that `kill` takes.
+    /// Sends it a signal, by the name that `kill` takes: the shell's own, as a bare machine has no other.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("sh").args(["-c", &format!("kill {name} {}", self.child.id())]).status().unwrap();
         assert!(sent.success());
     }
 
