@@ -45,7 +45,7 @@ impl<'a> Database<'a> {
 
     /// Runs statements in it as superuser. Returns the first value of the last result.
     pub fn sql(&self, sql: &str) -> Option<String> {
-        self.server.try_sql(&self.name, sql).unwrap_or_else(|error| panic!("`{sql}` fails: {error}"))
+        self.server.sql_in(&self.name, sql)
     }
 }
 

@@ -33,12 +33,16 @@ clear_away() {
   rm -rf "$1"
 }
 for old; do clear_away "$old"; done
-while read -r action name; do
+while read -r action name leader port; do
   case $action in
     create)
       if [ ! -d "$home/pristine" ]; then
         "$programs/initdb" -D "$home/pristine" -U postgres -E UTF8 --locale=C --no-sync --auth=trust
       fi && mkdir "$home/$name" && cp -R -p "$home/pristine" "$home/$name/data" ;;
+    follow)
+      mkdir "$home/$name" &&
+        "$programs/pg_basebackup" -D "$home/$name/data" -h "$home/$leader" -p "$port" -U postgres -R -c fast ;;
+    promote) "$programs/pg_ctl" promote -s -w -D "$home/$name/data" ;;
     start) "$programs/pg_ctl" start -s -w -D "$home/$name/data" -l "$home/$name/log" ;;
     stop) "$programs/pg_ctl" stop -s -w -D "$home/$name/data" -m fast ;;
     kill) "$programs/pg_ctl" stop -s -w -D "$home/$name/data" -m immediate ;;
@@ -100,10 +104,14 @@ impl Home {
         }
     }
 
-    /// Makes the folder of another server.
-    pub(super) fn create_server(&self) -> String {
+    /// Makes the folder of another server: an empty one, or a copy of the one that it shall follow.
+    pub(super) fn create_server(&self, leader: Option<(&str, u16)>) -> String {
         let name = self.servers.fetch_add(1, Ordering::Relaxed).to_string();
-        if let Err(said) = self.tell("create", &name) {
+        let made = match leader {
+            None => self.tell("create", &name),
+            Some((leader, port)) => self.tell("follow", &format!("{name} {leader} {port}")),
+        };
+        if let Err(said) = made {
             panic!("no PostgreSQL server can be made:\n{said}");
         }
         name
@@ -145,7 +153,9 @@ fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
     versions.sort_by_key(|path| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok());
-    let has_all = |folder: &&PathBuf| ["initdb", "postgres", "pg_ctl"].iter().all(|name| folder.join(name).exists());
+    let has_all = |folder: &&PathBuf| {
+        ["initdb", "postgres", "pg_ctl", "pg_basebackup"].iter().all(|name| folder.join(name).exists())
+    };
     on_path.iter().chain(versions.iter().rev()).find(has_all).cloned().unwrap_or_else(|| {
         panic!("these tests need PostgreSQL's server: run `scripts/setup tests`, or `apt-get install postgresql`")
     })

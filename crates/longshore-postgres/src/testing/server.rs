@@ -80,12 +80,11 @@ impl Server {
     /// Starts a server of one's own: to stop it, or because of its settings.
     pub fn start(options: Options) -> Self {
         let home = Home::get();
-        let name = home.create_server();
+        let name = home.create_server(None);
         let mut settings = String::from(
             "listen_addresses = '127.0.0.1'\nmax_connections = 200\nshared_buffers = 128MB\n\
              fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n",
         );
-        writeln!(settings, "unix_socket_directories = '{}'", home.folder(&name).display()).expect("a text grows");
         for (name, value) in &options.settings {
             writeln!(settings, "{name} = '{}'", value.replace('\'', "''")).expect("a text grows");
         }
@@ -100,7 +99,7 @@ impl Server {
             settings.push_str("ssl_ca_file = 'clients.crt'\n");
         }
         let mut rules = options.rules.join("\n");
-        rules.push_str("\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+        rules.push_str("\nlocal all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
         home.write(&data.join("pg_hba.conf"), &rules);
 
         let server = Self { name, port: AtomicU16::new(0), databases: AtomicU32::new(0), settings };
@@ -114,7 +113,9 @@ impl Server {
         for _ in 0..10 {
             let port = port::free();
             self.port.store(port, Ordering::Relaxed);
-            let settings = format!("{}port = {port}\n", self.settings);
+            let folder = self.folder();
+            let socket = format!("port = {port}\nunix_socket_directories = '{}'\n", folder.display());
+            let settings = format!("{}{socket}", self.settings);
             Home::get().write(&self.folder().join("data/postgresql.conf"), &settings);
             if Home::get().tell("start", &self.name).is_ok() {
                 return;
@@ -130,6 +131,25 @@ impl Server {
     pub fn start_again(&self) {
         if let Err(said) = Home::get().tell("start", &self.name) {
             panic!("the PostgreSQL server does not start again: {said}\n{}", self.log());
+        }
+    }
+
+    /// A server that follows this one. What this one says is committed, it has from now on too.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let name = Home::get().create_server(Some((&self.name, self.port())));
+        let databases = AtomicU32::new(0);
+        let standby = Self { name, port: AtomicU16::new(0), databases, settings: self.settings.clone() };
+        standby.start_at_a_free_port();
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        standby
+    }
+
+    /// Has a standby take over.
+    pub fn promote(&self) {
+        if let Err(said) = Home::get().tell("promote", &self.name) {
+            panic!("the PostgreSQL server does not take over: {said}\n{}", self.log());
         }
     }
 
@@ -192,7 +212,12 @@ impl Server {
 
     /// Runs statements as superuser. Returns the first value of the last result.
     pub fn sql(&self, sql: &str) -> Option<String> {
-        self.try_sql("postgres", sql).unwrap_or_else(|error| panic!("`{sql}` fails: {error}"))
+        self.sql_in("postgres", sql)
+    }
+
+    /// The same in a database that it need not have made itself.
+    pub fn sql_in(&self, database: &str, sql: &str) -> Option<String> {
+        self.try_sql(database, sql).unwrap_or_else(|error| panic!("`{sql}` fails: {error}"))
     }
 
     /// Works within a runtime and without one.

@@ -248,3 +248,35 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     running.stop();
     assert_eq!(database.sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM t").as_deref(), Some("1 2"));
 }
+
+#[test]
+fn a_failover_to_a_standby_loses_and_doubles_nothing() {
+    const FILES: u64 = 40;
+    let server = Server::start(Options::default());
+    let database = server.database();
+    database.sql("CREATE TABLE t (id integer, name text); ALTER TABLE t OWNER TO longshore");
+    let standby = server.standby();
+    let project = Project::new(&pipeline(&format!("{APPEND}\ngroup = {{ objects = 1 }}")));
+    let both = format!("127.0.0.1:{},127.0.0.1:{}", server.port(), standby.port());
+    let url = database.url().replace(&format!("127.0.0.1:{}", server.port()), &both);
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    let (before, after) = config.split_once("[warehouse]").unwrap();
+    let after = after.replace("threads = 2", "").replace("memory_limit = \"256 MiB\"", "");
+    project.write_config(&format!(
+        "{before}[schedule]\nevery = \"1s\"\n[warehouse]\nurl = \"{url}?target_session_attrs=read-write\"{after}"
+    ));
+    let archived = || project.keys().iter().filter(|key| key.starts_with("processed/")).count() as u64;
+    for file in 0..FILES {
+        project.drop(&format!("{file}.csv"), numbered(file * 100..file * 100 + 100));
+    }
+    let running = project.start(&["run"], &[]);
+    until(|| archived() >= 5, || format!("some are in: {}", running.said()));
+    server.kill();
+    running.until_it_says("trying again");
+    standby.promote();
+    until(|| archived() == FILES, || format!("all are in: {} {}", archived(), running.said()));
+    running.stop();
+    let sums = "SELECT concat_ws(' ', count(*), count(DISTINCT id), sum(id)) FROM t";
+    let sums = standby.sql_in(database.name(), sums);
+    assert_eq!(sums.as_deref(), Some("4000 4000 7998000"));
+}
