@@ -181,6 +181,11 @@ impl Config {
         self
     }
 
+    /// As whom it connects.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Says where it connects and as whom, without secrets: `user@host:port/database`.
     pub fn describe(&self) -> String {
         let hosts = self.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

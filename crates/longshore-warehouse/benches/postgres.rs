@@ -88,7 +88,7 @@ async fn ledger(server: &Server) {
     let warehouse = warehouse(&database.url());
     database.sql("CREATE TABLE orders (id int); GRANT ALL ON orders TO PUBLIC");
     let table = "public.orders".parse().expect("a name");
-    warehouse.check(std::slice::from_ref(&table)).await;
+    warehouse.check(&[(table.clone(), Mode::Append)]).await;
     let fill = "INSERT INTO longshore.ledger SELECT 'public.orders', encode(sha256(n::text::bytea), 'hex'), 1, 'orders', 'append',
         'load', NULL, gen_random_uuid()::text, 's3://bench', 'pending/orders/' || n || '.csv', 'etag', 1000,
         timestamptz '2024-01-01' + n * interval '1 second', encode(sha256(n::text::bytea), 'hex'), 'rules', 10, 10, 0, 0, 0,

@@ -149,6 +149,11 @@ impl WarehouseError {
         self.0.cure.as_deref().or(self.0.kind.advice().hint)
     }
 
+    /// What to do about it, where this error has a cure of its own.
+    pub fn own_cure(&self) -> Option<&str> {
+        self.0.cure.as_deref()
+    }
+
     /// What the database said word by word. For reports and `longshore rejects`, not for logs.
     pub fn server_text(&self) -> Option<&str> {
         self.0.server_text.as_deref()

@@ -49,8 +49,9 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError>;
 
     /// Tries what loading needs (reach the database, create or find the ledger, use the tables)
-    /// and says, hop by hop, what works and what does not. Finds; never fails.
-    async fn check(&self, tables: &[TableName]) -> Vec<Finding>;
+    /// and says, hop by hop, what works and what does not, for the modes in which tables are loaded.
+    /// Finds; never fails.
+    async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding>;
 
     /// The statements that create the ledger, for somebody who may, when this user may not.
     fn ledger_sql(&self) -> String;

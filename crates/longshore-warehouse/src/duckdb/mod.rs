@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use self::connect::{Holder, Lease, Work};
 use self::error::During;
 use crate::{
-    Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, NewTable, Swept, Table, TableName,
+    Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, Swept, Table, TableName,
     Warehouse, WarehouseError,
 };
 
@@ -168,8 +168,8 @@ impl Warehouse for DuckDb {
         self.with(move |lease| Ok(check::sweep(lease.holder(), before))).await
     }
 
-    async fn check(&self, tables: &[TableName]) -> Vec<Finding> {
-        let tables = tables.to_vec();
+    async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding> {
+        let tables: Vec<TableName> = uses.iter().map(|(table, _)| table.clone()).collect();
         let memory_limit = self.config.memory_limit;
         match self.with(move |lease| Ok(check::check(lease, &tables, memory_limit))).await {
             Ok(findings) => findings,

@@ -21,11 +21,6 @@ fn warning(message: String, cure: &str) -> Finding {
     Finding { severity: Severity::Warning, message, cure: Some(cure.to_owned()) }
 }
 
-/// What is worth knowing where it matters, and nothing to worry about where it does not.
-fn remark(message: String, cure: &str) -> Finding {
-    Finding { severity: Severity::Fine, message, cure: Some(cure.to_owned()) }
-}
-
 fn broken(message: String, cure: String) -> Finding {
     Finding { severity: Severity::Fault, message, cure: Some(cure) }
 }
@@ -36,14 +31,14 @@ fn fault(error: &WarehouseError) -> Finding {
 }
 
 /// Tries what loading needs, hop by hop.
-pub(super) async fn check(shared: &Shared, tables: &[TableName]) -> Vec<Finding> {
+pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Finding> {
     let session = match shared.pool.fresh().await {
         Ok(session) => session,
         Err(error) => return vec![fault(&error)],
     };
     let mut findings = vec![fine(format!("the server lets us in (`{}`)", shared.pool.describe()))];
     let sql = "SELECT current_setting('server_version_num'), current_setting('server_version'),
-        current_setting('transaction_read_only'), has_database_privilege(current_database(), 'TEMP'), current_database()";
+        current_setting('transaction_read_only')";
     let answers = match session.ask(sql, || "asking the server for its version".to_owned()).await {
         Ok(answers) => answers,
         Err(error) => {
@@ -70,20 +65,17 @@ pub(super) async fn check(shared: &Shared, tables: &[TableName]) -> Vec<Finding>
         ));
         return findings;
     }
-    if value(3) == "f" {
-        findings.push(warning(
-            format!("this user may create no temporary tables in `{}`: upsert and replace stage in the schema `longshore`, which is slower", value(4)),
-            "GRANT TEMPORARY ON DATABASE … TO …",
-        ));
-    }
     findings.push(match ledger::ensure(&session).await {
         Ok(false) => fine("the ledger `longshore.ledger` is there".to_owned()),
         Ok(true) => fine("the ledger `longshore.ledger` was created".to_owned()),
         Err(error) => fault(&error),
     });
     findings.extend(ledger_rights(&session).await);
-    for table in tables {
-        table_findings(&session, table, &mut findings).await;
+    if uses.iter().any(|(_, mode)| *mode != Mode::Append) {
+        findings.extend(staging_rights(&session).await);
+    }
+    for (table, mode) in uses {
+        table_findings(&session, table, mode, &mut findings).await;
     }
     session.give_back();
     findings
@@ -92,7 +84,9 @@ pub(super) async fn check(shared: &Shared, tables: &[TableName]) -> Vec<Finding>
 /// What is missing to read and write the ledger.
 async fn ledger_rights(session: &Session) -> Option<Finding> {
     let sql = "SELECT has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
-            has_table_privilege(c.oid, 'INSERT'), quote_ident(current_user)
+            has_table_privilege(c.oid, 'INSERT'), quote_ident(current_user),
+            coalesce((SELECT has_table_privilege(m.oid, 'SELECT') FROM pg_catalog.pg_class m
+                WHERE m.relnamespace = n.oid AND m.relname = 'meta'), true)
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'longshore' AND c.relname = 'ledger'";
     let answers = session.ask(sql, || "looking at the rights on the ledger".to_owned()).await.ok()?;
@@ -101,6 +95,7 @@ async fn ledger_rights(session: &Session) -> Option<Finding> {
     let user = row.get(3).unwrap_or_default();
     let missing: Vec<String> = [
         (lacks(0), format!("GRANT USAGE ON SCHEMA longshore TO {user}")),
+        (lacks(4), format!("GRANT SELECT ON longshore.meta TO {user}")),
         (lacks(1), format!("GRANT SELECT ON longshore.ledger TO {user}")),
         (lacks(2), format!("GRANT INSERT ON longshore.ledger TO {user}")),
     ]
@@ -111,7 +106,32 @@ async fn ledger_rights(session: &Session) -> Option<Finding> {
         .then(|| broken("this user may not use the ledger `longshore.ledger`".to_owned(), missing.join("; ")))
 }
 
-async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec<Finding>) {
+/// Where the rows of an upsert or a replace can be staged.
+async fn staging_rights(session: &Session) -> Option<Finding> {
+    let sql = "SELECT has_database_privilege(current_database(), 'TEMP'), quote_ident(current_database()),
+            quote_ident(current_user), coalesce((SELECT has_schema_privilege(oid, 'CREATE')
+                FROM pg_catalog.pg_namespace WHERE nspname = 'longshore'), false)";
+    let answers = session.ask(sql, || "looking at the rights to stage rows".to_owned()).await.ok()?;
+    let row = answers.first()?.rows.first()?;
+    if row.get(0) != Some("f") {
+        return None;
+    }
+    let (database, user) = (row.get(1).unwrap_or_default(), row.get(2).unwrap_or_default());
+    let grant = format!("GRANT TEMPORARY ON DATABASE {database} TO {user}");
+    Some(match row.get(3) {
+        Some("t") => warning(
+            "this user may create no temporary tables: rows are staged in the schema `longshore`, which is slower"
+                .to_owned(),
+            &grant,
+        ),
+        _ => broken(
+            "this user may create no temporary tables, in which upsert and replace stage their rows".to_owned(),
+            grant,
+        ),
+    })
+}
+
+async fn table_findings(session: &Session, table: &TableName, mode: &Mode, findings: &mut Vec<Finding>) {
     let doing = || format!("looking for `{table}`");
     let described = match session.ask(&describe::find_sql(table), doing).await {
         Ok(found) => describe::describe(session, table, found.first()).await,
@@ -123,32 +143,23 @@ async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec
     };
     let (of, user) = (&described.table, longshore_postgres::quote::ident(&described.rights.user));
     findings.push(fine(format!("the table `{table}` is there, with {} columns", of.columns.len())));
-    let missing = plan::missing_rights(&described, &Mode::Append);
+    if !described.rights.usage {
+        findings.push(broken(
+            format!("this user may not use the schema of `{table}`"),
+            format!("GRANT USAGE ON SCHEMA {} TO {user}", longshore_postgres::quote::ident(&of.name.schema)),
+        ));
+    }
+    let missing = plan::missing_rights(&described, mode).join(", ");
     if !missing.is_empty() {
         findings.push(broken(
-            format!("this user may not INSERT on `{table}`"),
-            format!("GRANT INSERT ON {} TO {user}", of.name),
+            format!("this user may not {missing} on `{table}`, which `mode = \"{}\"` needs", mode.as_str()),
+            format!("GRANT {missing} ON {} TO {user}", of.name),
         ));
     }
-    let upsert = Mode::Upsert { key: Vec::new(), order_by: None };
-    let others: Vec<&str> = plan::missing_rights(&described, &upsert)
-        .into_iter()
-        .chain(plan::missing_rights(&described, &Mode::Replace))
-        .filter(|right| *right != "INSERT")
-        .collect();
-    if !others.is_empty() {
-        findings.push(remark(
-            format!("this user may not {} on `{table}`: append works, upsert or replace does not", others.join(", ")),
-            &format!(
-                "for upsert GRANT SELECT, INSERT, UPDATE, for replace GRANT INSERT, DELETE ON {} TO {user}",
-                of.name
-            ),
-        ));
-    }
-    if of.unique_keys.is_empty() {
-        findings.push(remark(
+    if matches!(mode, Mode::Upsert { .. }) && of.unique_keys.is_empty() {
+        findings.push(warning(
             format!("`{table}` has no unique index: an upsert has to read the whole table"),
-            "for `mode = \"upsert\"` create a unique index on the columns of `key`",
+            "create a unique index on the columns of `key`",
         ));
     }
     if described.is_guarded_by_row {
@@ -166,13 +177,13 @@ async fn table_findings(session: &Session, table: &TableName, findings: &mut Vec
             "disable them for the role that loads if they are not meant for loads",
         ));
     }
-    if !described.cascades.is_empty() {
-        findings.push(warning(
+    if *mode == Mode::Replace && !described.cascades.is_empty() {
+        findings.push(broken(
             format!(
                 "deleting rows of `{table}` deletes or changes rows of `{}`: it cannot be replaced",
                 described.cascades.join("`, `")
             ),
-            "use `mode = \"upsert\"`, or a foreign key without ON DELETE",
+            "use `mode = \"upsert\"`, or a foreign key without ON DELETE".to_owned(),
         ));
     }
 }

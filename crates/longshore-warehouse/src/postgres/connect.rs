@@ -41,6 +41,11 @@ impl Pool {
         Arc::new(Self { config, patience, idle: Mutex::new(Vec::new()) })
     }
 
+    /// Who loads.
+    pub(super) fn user(&self) -> &str {
+        self.config.user()
+    }
+
     /// Where it connects, without secrets.
     pub(super) fn describe(&self) -> String {
         self.config.describe()

@@ -38,6 +38,8 @@ pub(super) struct Detail {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rights {
     pub(super) user: String,
+    /// May use the schema of the table.
+    pub(super) usage: bool,
     pub(super) select: bool,
     pub(super) insert: bool,
     pub(super) update: bool,
@@ -150,6 +152,7 @@ pub(super) async fn describe(
             counts: flag(of, 6),
             read_only: flag(of, 7),
             user: text(of, 8),
+            usage: flag(of, 9),
         },
     };
     let mut enums = Vec::new();
@@ -207,7 +210,7 @@ fn details_sql(oid: u32) -> String {
                 has_any_column_privilege(c.oid, 'INSERT'), has_any_column_privilege(c.oid, 'UPDATE'),
                 has_table_privilege(c.oid, 'DELETE'), has_database_privilege(current_database(), 'TEMP'),
                 current_setting('track_counts')::boolean, current_setting('transaction_read_only')::boolean,
-                current_user
+                current_user, has_schema_privilege(c.relnamespace, 'USAGE')
          FROM pg_catalog.pg_class c WHERE c.oid = {oid}"
     )
 }

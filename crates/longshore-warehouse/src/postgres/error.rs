@@ -7,7 +7,7 @@ use longshore_postgres::{ConnectError, Hop};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::{Kind, WarehouseError};
+use crate::{Fault, Kind, WarehouseError};
 
 /// What to make of a code: the kind, what to say, and what to do.
 fn judge(code: &str) -> (Kind, &'static str, Option<&'static str>) {
@@ -63,9 +63,33 @@ fn judge(code: &str) -> (Kind, &'static str, Option<&'static str>) {
     }
 }
 
+/// What to make of what the server said. A policy that refuses a row says that rights are missing.
+fn judged(error: &DbError) -> (Kind, &'static str, Option<&'static str>) {
+    if is_of_policy(error) {
+        return (
+            Kind::Rows { object: None, line: None, column: None },
+            "a row-level security policy refuses the row",
+            None,
+        );
+    }
+    judge(error.code().code())
+}
+
+/// Whether a row-level security policy refuses a row.
+pub(super) fn is_of_policy(error: &DbError) -> bool {
+    error.code() == &SqlState::INSUFFICIENT_PRIVILEGE && error.routine() == Some("ExecWithCheckOptions")
+}
+
 /// The kind of what the server said.
 pub(super) fn kind(error: &DbError) -> Kind {
-    judge(error.code().code()).0
+    judged(error).0
+}
+
+/// What the server said, where it can hold no cell values: it is about tables, rights or itself, and no
+/// trigger of somebody's said it.
+fn plain_words(error: &DbError) -> Option<String> {
+    let is_plain = kind(error).advice().fault == Fault::Environment && error.routine() != Some("exec_stmt_raise");
+    is_plain.then(|| error.message().to_owned())
 }
 
 /// What the server said word by word; it may hold cell values.
@@ -82,8 +106,12 @@ pub(super) fn words(error: &DbError) -> String {
 /// An error of the server or the connection while `doing` something, such as "reading the ledger".
 pub(super) fn failed(doing: &str, error: &Error) -> WarehouseError {
     if let Some(refusal) = error.as_db_error() {
-        let (kind, why, cure) = judge(refusal.code().code());
+        let (kind, why, cure) = judged(refusal);
         let failed = WarehouseError::new(kind, format!("{doing}: {why}")).server(words(refusal));
+        let failed = match plain_words(refusal) {
+            Some(words) => failed.because(words),
+            None => failed,
+        };
         return match cure {
             Some(cure) => failed.cure(cure),
             None => failed,
@@ -160,7 +188,6 @@ impl<T> During<T> for Result<T, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fault;
 
     #[test]
     fn the_code_decides() {

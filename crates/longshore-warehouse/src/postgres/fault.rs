@@ -68,6 +68,8 @@ pub(super) fn refused(
 ) -> WarehouseError {
     let what = match refusal.code().code() {
         "23502" => "NULL in a column that takes none",
+        _ if error::is_of_policy(refusal) => "a row-level security policy refuses the row",
+        "23514" if refusal.routine() == Some("ExecFindPartition") => "no partition takes the row",
         "23503" => "a foreign key finds no row to point at",
         "23505" => "a row with this unique key is there already",
         "23514" => "a CHECK constraint refuses the row",
@@ -89,7 +91,11 @@ pub(super) fn refused(
         _ => String::new(),
     };
     let message = format!("{place}{what}{constraint} in `{table}`");
-    WarehouseError::new(Kind::Rows { object, line, column }, message).server(error::words(refusal))
+    let refused = WarehouseError::new(Kind::Rows { object, line, column }, message).server(error::words(refusal));
+    match refusal.code().code() {
+        "23503" => refused.cure("load the rows that it points at, then run `longshore retry`; or correct the row"),
+        _ => refused,
+    }
 }
 
 /// Whether a foreign key of another table holds a row of this one.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use longshore_postgres::quote::literal;
+use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -55,20 +55,19 @@ CREATE INDEX IF NOT EXISTS ledger_position ON longshore.ledger (table_name, modi
 INSERT INTO longshore.meta SELECT 1 WHERE NOT EXISTS (SELECT FROM longshore.meta);
 ";
 
-const GRANTS: &str = "\
--- For the user who loads:
--- GRANT USAGE ON SCHEMA longshore TO loader;
--- GRANT SELECT ON longshore.meta TO loader;
--- GRANT SELECT, INSERT ON longshore.ledger TO loader;
-";
-
 const COLUMNS: &str = "table_name, identity, generation, pipeline, mode, kind, parent, load_id, bucket, key, etag, size, \
      modified_at, content_hash, rules_hash, rows_read, rows_loaded, rows_rejected, rows_duplicate, rows_superseded, late, \
      loaded_at, archive_key";
 
-/// What somebody runs who may create the ledger.
-pub(super) fn sql() -> String {
-    format!("{DDL}{GRANTS}")
+/// What somebody runs who may create the ledger, for the user who loads.
+pub(super) fn sql(user: &str) -> String {
+    let user = ident(user);
+    format!(
+        "{DDL}GRANT USAGE ON SCHEMA longshore TO {user};
+GRANT SELECT ON longshore.meta TO {user};
+GRANT SELECT, INSERT ON longshore.ledger TO {user};
+"
+    )
 }
 
 /// Whether the ledger is there; refuses one of a newer version.
@@ -191,24 +190,24 @@ pub(super) async fn lookup(
     table: &QualifiedName,
     candidates: &[Candidate],
 ) -> Result<Known, WarehouseError> {
-    let mut known = Known { latest: latest(session, table).await?.map(|(latest, _)| latest), ..Known::default() };
-    if candidates.is_empty() {
-        return Ok(known);
-    }
     let identities: Vec<ObjectId> = candidates.iter().map(|candidate| candidate.identity).collect();
-    known.entries = of(session, table, &identities).await?;
     let pipelines: Vec<&str> = candidates.iter().map(|candidate| candidate.pipeline.as_str()).collect();
     let keys: Vec<&str> = candidates.iter().map(|candidate| candidate.key.as_str()).collect();
-    let rows = query(
+    let name = table.to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&name, Type::TEXT), (&pipelines, Type::TEXT_ARRAY), (&keys, Type::TEXT_ARRAY)];
+    let hashes = query(
         session,
         "SELECT DISTINCT l.pipeline, l.key, l.content_hash, l.identity
          FROM unnest($2, $3) AS c (pipeline, key)
          JOIN longshore.ledger l ON l.table_name = $1 AND l.pipeline = c.pipeline AND l.key = c.key
          WHERE l.kind = 'load' AND l.content_hash IS NOT NULL ORDER BY 1, 2, 3, 4",
-        &[(&table.to_string(), Type::TEXT), (&pipelines, Type::TEXT_ARRAY), (&keys, Type::TEXT_ARRAY)],
+        &parameters,
         || format!("looking up {} keys in the ledger of `{table}`", candidates.len()),
-    )
-    .await?;
+    );
+    // All three are sent before the first is answered.
+    let (latest, entries, hashes) =
+        futures::try_join!(latest(session, table), of(session, table, &identities), hashes)?;
     let hash = |row: &Row| -> Result<KnownHash, tokio_postgres::Error> {
         Ok(KnownHash {
             pipeline: row.try_get(0)?,
@@ -217,8 +216,7 @@ pub(super) async fn lookup(
             identity: parsed(row, 3)?,
         })
     };
-    known.hashes = read(&rows, hash, table)?;
-    Ok(known)
+    Ok(Known { latest: latest.map(|(latest, _)| latest), entries, hashes: read(&hashes, hash, table)? })
 }
 
 /// All entries of these objects.

@@ -33,8 +33,8 @@ use longshore_postgres::Config;
 
 use self::connect::Pool;
 use crate::{
-    Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, NewTable, QualifiedName, Swept, Table,
-    TableName, Warehouse, WarehouseError,
+    Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName, Swept,
+    Table, TableName, Warehouse, WarehouseError,
 };
 
 /// What [`PostgresConfig::patience`] should be: a server that is merely slow answers long before, and one
@@ -182,12 +182,12 @@ impl Warehouse for Postgres {
         self.shared.pool.with(sweep).await
     }
 
-    async fn check(&self, tables: &[TableName]) -> Vec<Finding> {
-        check::check(&self.shared, tables).await
+    async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding> {
+        check::check(&self.shared, uses).await
     }
 
     fn ledger_sql(&self) -> String {
-        ledger::sql()
+        ledger::sql(self.shared.pool.user())
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {

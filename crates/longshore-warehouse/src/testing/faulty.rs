@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Begun, Candidate, Committed, Cursor, Entry, Finding, Kind, Known, Load, LoadId, LoadSpec, NewTable, RowBatch,
+    Begun, Candidate, Committed, Cursor, Entry, Finding, Kind, Known, Load, LoadId, LoadSpec, Mode, NewTable, RowBatch,
     Swept, Table, TableName, Tally, Warehouse, WarehouseError,
 };
 
@@ -202,8 +202,8 @@ impl Warehouse for FaultyWarehouse {
         self.inner.sweep(live, before).await
     }
 
-    async fn check(&self, tables: &[TableName]) -> Vec<Finding> {
-        self.inner.check(tables).await
+    async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding> {
+        self.inner.check(uses).await
     }
 
     fn ledger_sql(&self) -> String {

@@ -312,7 +312,7 @@ async fn a_newer_or_broken_ledger_is_left_alone() {
     db.execute("DROP TABLE longshore.meta").await.expect("a drop");
     let error = db.lookup(&"t".parse().expect("a name"), &[]).await.expect_err("broken");
     assert_eq!(*error.kind(), Kind::Ledger);
-    let findings = db.check(&["t".parse().expect("a name")]).await;
+    let findings = db.check(&[("t".parse().expect("a name"), Mode::Append)]).await;
     assert!(findings.iter().any(|finding| finding.severity == Severity::Fault), "{findings:?}");
 }
 
@@ -331,7 +331,7 @@ async fn check_warns_of_an_index_on_a_loaded_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = with_table(&folder.path().join("w.duckdb")).await;
     db.execute("CREATE UNIQUE INDEX i ON t (id)").await.expect("an index");
-    let findings = db.check(&["t".parse().expect("a name")]).await;
+    let findings = db.check(&[("t".parse().expect("a name"), Mode::Append)]).await;
     let warned = findings.iter().find(|finding| finding.severity == Severity::Warning);
     assert!(warned.is_some_and(|finding| finding.message.contains("unique")), "{findings:?}");
 }

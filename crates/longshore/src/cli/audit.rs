@@ -67,6 +67,10 @@ pub(super) async fn run(global: &Global) -> Result {
         read_quarantine(&spool, &context, &mut document).await?;
         read_archive(&spool, &context, &mut document).await?;
         document.missing = spool.missing()?;
+        if !document.unreadable.is_empty() {
+            // Some of them may be in a ledger that was not read.
+            document.unknown.clear();
+        }
     }
     if global.json {
         output::json(&document)?;

@@ -144,8 +144,9 @@ fn patterns(config: &Config) -> Vec<Finding> {
 
 async fn warehouse(config: &Config) -> Vec<Finding> {
     let warehouse = project::open_warehouse(config);
-    let tables: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.table.clone()).collect();
-    let mut findings = warehouse.check(&tables).await;
+    let uses: Vec<_> =
+        config.pipelines.iter().map(|pipeline| (pipeline.table.clone(), pipeline.mode.clone())).collect();
+    let mut findings = warehouse.check(&uses).await;
     for pipeline in &config.pipelines {
         // What hinders the description was found above.
         let Ok(table) = warehouse.describe(&pipeline.table).await else {

@@ -112,6 +112,9 @@ impl Init {
         let warehouse = project::open_warehouse(&config);
         let sql = write::tables(&found.feeds, warehouse.as_ref());
         save(&global.config, &text)?;
+        if holds_password(&self.warehouse) {
+            keep_private(&global.config)?;
+        }
         save(&tables, &sql)?;
         let applied = if self.apply { Some(apply(&config, &found.feeds, warehouse.as_ref()).await?) } else { None };
         if global.json {
@@ -227,6 +230,28 @@ fn parse(text: &str, home: &Path, path: &Path) -> Result<Config> {
 fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
     Failure::new(format!("cannot {what} `{}`: {error}", path.display()))
         .hint("see that this user may write there and that the disk has room")
+}
+
+/// Whether a URL holds a password itself, not the name of a variable with it.
+fn holds_password(url: &str) -> bool {
+    let (before, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let authority = before.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let login = authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    let parameter = parameters.split('&').find_map(|parameter| parameter.strip_prefix("password="));
+    [login, parameter].into_iter().flatten().any(|password| !password.is_empty() && !password.starts_with("${"))
+}
+
+/// Takes from others the right to read a file with a password.
+fn keep_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| cannot("change the rights of", path, error))?;
+    tracing::warn!(
+        "`{}` holds the password of the warehouse, and only this user may read it; better leave it out of the URL and \
+         put it into `~/.pgpass` or PGPASSWORD, or write the name of a variable in its place: `${{NAME}}`",
+        path.display()
+    );
+    Ok(())
 }
 
 fn save(path: &Path, text: &str) -> Result<()> {
@@ -451,4 +476,27 @@ fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&
 fn shown(path: &Path, home: &Path) -> String {
     let clean: PathBuf = path.components().collect();
     clean.strip_prefix(home).unwrap_or(&clean).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_password;
+
+    #[test]
+    fn a_password_in_a_url_is_seen() {
+        for url in
+            ["postgres://me:secret@db/shop", "postgres://db/shop?sslmode=require&password=x", "postgresql://me:a%40@h"]
+        {
+            assert!(holds_password(url), "{url}");
+        }
+        for url in [
+            "duckdb:warehouse.duckdb",
+            "postgres://me@db:5432/shop",
+            "postgres://db:5432/shop",
+            "postgres://me:${PW}@db/shop",
+            "postgres:///shop?host=/run/postgresql",
+        ] {
+            assert!(!holds_password(url), "{url}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub mod work;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use longshore_warehouse::{Entry, FIRST_GENERATION, Generation, ObjectId, Position, Warehouse};
+use longshore_warehouse::{Entry, FIRST_GENERATION, Generation, Known, ObjectId, Position, Warehouse};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -156,12 +156,12 @@ impl<'a> Train<'a> {
         self.ahead.spawn(reading.in_current_span());
     }
 
-    /// Runs a load, of which `next` is the one that follows if all goes well. Whatever happens, running
-    /// it again is safe.
+    /// Runs a load, of which `next` is the one that follows if all goes well. `known` is what the ledger
+    /// said of its objects, if it was asked just now. Whatever happens, running it again is safe.
     ///
     /// # Errors
     /// A transient fault or one of the surroundings: the objects stay where they are.
-    pub async fn run(&mut self, plan: LoadPlan, next: Option<&LoadPlan>) -> Result<Done, Error> {
+    pub async fn run(&mut self, plan: LoadPlan, next: Option<&LoadPlan>, known: Option<Known>) -> Result<Done, Error> {
         // One that broke off is read anew.
         let ahead = self.ahead.join_next().await.and_then(Result::ok).flatten();
         let behind = self.behind.take();
@@ -169,7 +169,7 @@ impl<'a> Train<'a> {
             self.read_ahead(next.clone());
         }
         let job = Job { pipeline: self.pipeline, target: self.target };
-        let (done, archived) = futures::join!(run(plan, ahead, job, self.ctx), put_away(behind, self.ctx));
+        let (done, archived) = futures::join!(run(plan, ahead, known, job, self.ctx), put_away(behind, self.ctx));
         let (mut done, committed) = done?;
         self.behind = committed;
         done.stuck.extend(archived?);
@@ -200,11 +200,15 @@ async fn put_away(committed: Option<load::Committed>, ctx: &Context) -> Result<V
 async fn run(
     plan: LoadPlan,
     ahead: Option<load::Ahead>,
+    known: Option<Known>,
     job: Job<'_>,
     ctx: &Context,
 ) -> Result<(Done, Option<load::Committed>), Error> {
     let started_at = Timestamp::now();
-    let known = work::look_up(&plan.objects, job, ctx).await?;
+    let known = match known {
+        Some(known) => known,
+        None => work::look_up(&plan.objects, job, ctx).await?,
+    };
     // What was planned is only a hint.
     if !plan::still_holds(&plan, &known, plan::Rules { pipeline: job.pipeline, keep: ctx.keep }) {
         return Ok((Done { again: plan.objects, ..Done::default() }, None));

@@ -147,12 +147,13 @@ async fn bring_in(
         }
         let known = look_up(&objects, job, ctx).await?;
         let mut plans = VecDeque::from(carry_out(job, objects, &known, alone, ctx, &mut stuck, summary).await?);
+        let mut known = Some(known);
         while let Some(plan) = plans.pop_front() {
             rounds = rounds.checked_sub(1).ok_or_else(|| {
                 let message = format!("another process keeps loading the objects of pipeline `{}`", job.pipeline.name);
                 Error::environment(message).cure("let one longshore work on this bucket, or wait for the next pass")
             })?;
-            let mut done = train.run(plan, plans.front()).await?;
+            let mut done = train.run(plan, plans.front(), known.take()).await?;
             summary.add(&done);
             stuck.append(&mut done.stuck);
             if !done.alone.is_empty() || !done.again.is_empty() {

@@ -119,14 +119,17 @@ async fn completed(
 
 async fn failed(pool: &Pool, lease: &Lease, pipeline: &Pipeline, error: Error, learned: &Shared) -> Option<End> {
     let waiting = waiting(pipeline, &error);
-    if error.fault == Fault::Transient {
-        let tries = {
+    // A probe that fails leaves its pipeline paused, for what it found.
+    if error.fault == Fault::Transient && !is_paused(pool, pipeline).await {
+        let (tries, is_waited_for) = {
             let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
             let tries = learned.tries.entry(lease.task.id).or_default();
             *tries += 1;
-            *tries
+            (*tries, learned.is_waited_for)
         };
-        let after = backoff(lease.task.attempts, if error.is_busy { BUSY_PAUSE } else { LONGEST_PAUSE });
+        // Who waits for the end does not wait for what others tried before.
+        let attempts = if is_waited_for { tries } else { lease.task.attempts };
+        let after = backoff(attempts, if error.is_busy { BUSY_PAUSE } else { LONGEST_PAUSE });
         if tries == TRIES {
             waiting.say();
             record(pool, lease, pipeline, &error);
@@ -150,6 +153,12 @@ async fn failed(pool: &Pool, lease: &Lease, pipeline: &Pipeline, error: Error, l
         record(pool, lease, pipeline, &error);
     }
     Some(End::Paused(pause(pipeline, PauseKind::Fault, &error)))
+}
+
+/// Whether a fault of the surroundings holds this pipeline up.
+async fn is_paused(pool: &Pool, pipeline: &Pipeline) -> bool {
+    let is_it = |pause: &Pause| pause.pipeline == pipeline.name && pause.kind == PauseKind::Fault;
+    pool.project.queue.pauses().await.is_ok_and(|pauses| pauses.iter().any(is_it))
 }
 
 fn waiting(pipeline: &Pipeline, error: &Error) -> Waiting {

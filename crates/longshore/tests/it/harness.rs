@@ -273,6 +273,11 @@ impl Project {
         }
     }
 
+    /// The same by a superuser.
+    pub(crate) fn sql_as_superuser(&self, statements: &str) {
+        self.database.as_ref().unwrap().sql(statements);
+    }
+
     /// The rows of a query, each as its texts with `|` between them; NULL is `-`.
     pub(crate) fn rows(&self, query: &str) -> Vec<String> {
         if let Some(database) = &self.database {

@@ -280,3 +280,33 @@ fn a_failover_to_a_standby_loses_and_doubles_nothing() {
     let sums = standby.sql_in(database.name(), sums);
     assert_eq!(sums.as_deref(), Some("4000 4000 7998000"));
 }
+
+#[test]
+fn a_row_that_a_policy_refuses_fails_its_file_and_holds_up_no_other() {
+    let project = project(APPEND, TABLE);
+    project.sql(
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE t FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t FOR INSERT WITH CHECK (name <> 'bad');
+         CREATE POLICY s ON t FOR SELECT USING (true)",
+    );
+    project.drop("1.csv", "id,name\n1,a\n2,bad\n3,c\n");
+    project.drop("2.csv", "id,name\n4,d\n");
+    project
+        .run(&["run", "--once"])
+        .exits(1)
+        .says("line 3 of `pending/1.csv`: a row-level security policy refuses the row");
+    assert_eq!(project.rows(T), ["4|d"]);
+}
+
+#[test]
+fn what_the_server_says_of_rights_is_shown() {
+    let project = project(APPEND, TABLE);
+    project.sql(
+        "CREATE TABLE kept (n int); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN INSERT INTO kept VALUES (1); RETURN NULL; END';
+         CREATE TRIGGER note AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    );
+    project.sql_as_superuser("ALTER TABLE kept OWNER TO postgres");
+    project.drop("1.csv", numbered([1]));
+    project.run(&["run", "--once"]).exits(1).says("permission denied for table kept");
+}

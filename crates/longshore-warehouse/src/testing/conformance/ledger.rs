@@ -146,9 +146,9 @@ pub async fn the_counts_of_an_upsert_add_up(bench: &dyn Bench) {
 pub async fn check_finds_what_is_missing(bench: &dyn Bench) {
     orders(bench).await;
     let warehouse = bench.warehouse();
-    let findings = warehouse.check(&[name("orders")]).await;
+    let findings = warehouse.check(&[(name("orders"), Mode::Append)]).await;
     assert!(findings.iter().all(|finding| finding.severity < Severity::Fault), "{findings:?}");
-    let findings = warehouse.check(&[name("orders"), name("order")]).await;
+    let findings = warehouse.check(&[(name("orders"), Mode::Append), (name("order"), Mode::Append)]).await;
     let faults: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Fault).collect();
     assert_eq!(faults.len(), 1, "{findings:?}");
     assert!(faults[0].message.contains("order"), "{faults:?}");

@@ -242,6 +242,6 @@ async fn a_login_that_is_refused_and_a_database_that_is_missing_are_named() {
     assert_eq!(kind_of(wrong.describe(&name("t")).await), Kind::Login);
     let missing = bench.warehouse_at(&url.replace(bench.database().name(), "no_such_database"));
     assert_eq!(kind_of(missing.describe(&name("t")).await), Kind::Missing);
-    let findings = missing.check(&[name("t")]).await;
+    let findings = missing.check(&[(name("t"), Mode::Append)]).await;
     assert_eq!(findings.len(), 1);
 }

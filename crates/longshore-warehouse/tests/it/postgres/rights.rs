@@ -32,27 +32,38 @@ async fn an_append_needs_insert_and_nothing_more() {
     let error = load_as(&warehouse, Mode::Append, "a").await.expect_err("no ledger");
     assert_eq!(*error.kind(), Kind::AccessDenied);
     assert!(error.hint().is_some_and(|hint| hint.contains("--print-sql") && hint.contains("CREATE ON DATABASE")));
-    let findings = warehouse.check(&[name("t")]).await;
+    let findings = warehouse.check(&[(name("t"), Mode::Append)]).await;
     assert!(findings.iter().any(|finding| finding.severity == Severity::Fault), "{findings:?}");
 
     // Somebody else creates the ledger.
-    bench.database().sql(&warehouse.ledger_sql());
+    let (create, grant) = {
+        let sql = warehouse.ledger_sql();
+        let at = sql.find("GRANT").expect("rights for the user who loads");
+        (sql[..at].to_owned(), sql[at..].to_owned())
+    };
+    bench.database().sql(&create);
     let error = warehouse.lookup(&name("t"), &[]).await.expect_err("no right to the ledger");
     assert_eq!(*error.kind(), Kind::AccessDenied);
     assert!(error.hint().is_some_and(|hint| hint.contains("longshore.ledger")), "{:?}", error.hint());
-    bench.database().sql(&format!(
-        "GRANT USAGE ON SCHEMA longshore TO {role}; GRANT SELECT ON longshore.meta TO {role};
-         GRANT SELECT, INSERT ON longshore.ledger TO {role}"
-    ));
+    bench.database().sql(&grant);
     let error = load_as(&warehouse, Mode::Append, "a").await.expect_err("no right to the table");
     assert_eq!(*error.kind(), Kind::AccessDenied);
     assert!(error.hint().is_some_and(|hint| hint.contains("GRANT INSERT ON public.t TO")), "{:?}", error.hint());
 
     bench.database().sql(&format!("GRANT INSERT ON t TO {role}"));
     assert!(matches!(load_as(&warehouse, Mode::Append, "a").await, Ok(Committed::Loaded(_))));
-    let findings = warehouse.check(&[name("t")]).await;
+    let findings = warehouse.check(&[(name("t"), Mode::Append)]).await;
     assert!(findings.iter().all(|finding| finding.severity < Severity::Fault), "{findings:?}");
 
+    let faults = async |mode: Mode| {
+        let findings = warehouse.check(&[(name("t"), mode)]).await;
+        findings.into_iter().filter(|finding| finding.severity == Severity::Fault).collect::<Vec<_>>()
+    };
+    for (mode, rights) in [(upsert(&["id"]), "SELECT, UPDATE"), (Mode::Replace, "DELETE")] {
+        let found = faults(mode).await;
+        assert!(found.len() == 1 && found[0].message.contains(rights), "{found:?}");
+        assert!(found[0].cure.as_deref().is_some_and(|cure| cure.contains(&format!("GRANT {rights} ON public.t TO"))));
+    }
     let error = load_as(&warehouse, upsert(&["id"]), "b").await.expect_err("more rights");
     assert!(error.to_string().contains("SELECT, UPDATE"), "{error}");
     let error = load_as(&warehouse, Mode::Replace, "b").await.expect_err("more rights");
@@ -61,6 +72,22 @@ async fn an_append_needs_insert_and_nothing_more() {
     assert!(matches!(load_as(&warehouse, upsert(&["id"]), "b").await, Ok(Committed::Loaded(_))));
     bench.database().sql(&format!("GRANT DELETE ON t TO {role}"));
     assert!(matches!(load_as(&warehouse, Mode::Replace, "c").await, Ok(Committed::Loaded(_))));
+
+    // A schema that may not be used, and no place to stage rows in.
+    bench
+        .database()
+        .sql(&format!("CREATE SCHEMA shop; CREATE TABLE shop.t (id int, n int); GRANT ALL ON shop.t TO {role}"));
+    let shop: longshore_warehouse::TableName = "shop.t".parse().expect("a name");
+    let cure = "GRANT USAGE ON SCHEMA \"shop\" TO";
+    let findings = warehouse.check(&[(shop, Mode::Append)]).await;
+    assert!(
+        findings.iter().any(|found| found.cure.as_deref().is_some_and(|text| text.starts_with(cure))),
+        "{findings:?}"
+    );
+    bench.database().sql(&format!("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", bench.database().name()));
+    let found = faults(Mode::Replace).await;
+    assert!(found.len() == 1 && found[0].message.contains("temporary"), "{found:?}");
+    assert_eq!(faults(Mode::Append).await.len(), 0);
     bench.database().sql(&format!("DROP OWNED BY {role}"));
 }
 
@@ -104,7 +131,7 @@ async fn many_who_create_the_ledger_at_once_create_one() {
     bench.execute("CREATE TABLE t (id int, n int)").await;
     let warehouses: Vec<_> = (0..8).map(|_| bench.rival()).collect();
     let checks = warehouses.iter().map(|warehouse| async {
-        let tables = [name("t")];
+        let tables = [(name("t"), Mode::Append)];
         warehouse.check(&tables).await
     });
     for findings in futures::future::join_all(checks).await {
@@ -122,6 +149,6 @@ async fn a_server_on_which_nobody_may_write_is_named() {
     let warehouse = bench.rival();
     let error = load_as(&warehouse, Mode::Append, "a").await.expect_err("read-only");
     assert!(error.to_string().contains("read-only"), "{error}");
-    let findings = warehouse.check(&[name("t")]).await;
+    let findings = warehouse.check(&[(name("t"), Mode::Append)]).await;
     assert!(findings.iter().any(|finding| finding.message.contains("read-only")), "{findings:?}");
 }

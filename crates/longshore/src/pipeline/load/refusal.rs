@@ -198,7 +198,12 @@ impl Attempt<'_> {
         };
         let why = Why {
             message: error.to_string(),
-            cure: Some("correct the rows and run `longshore retry`, or drop a corrected object".to_owned()),
+            cure: Some(
+                error
+                    .own_cure()
+                    .unwrap_or("correct the rows and run `longshore retry`, or drop a corrected object")
+                    .to_owned(),
+            ),
             line,
             column,
             server_text: error.server_text().map(str::to_owned),
