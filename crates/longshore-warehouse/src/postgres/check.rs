@@ -59,7 +59,8 @@ pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Fi
     findings.push(fine(format!("the server is PostgreSQL {}", value(1))));
     if value(2) == "on" {
         findings.push(broken(
-            "the server is read-only, or a standby".to_owned(),
+            "this is a read-only server: a standby, or `default_transaction_read_only` is set for it or for this role"
+                .to_owned(),
             "let `[warehouse] url` name the primary (`target_session_attrs=read-write` finds it among several hosts)"
                 .to_owned(),
         ));
@@ -162,11 +163,17 @@ async fn table_findings(session: &Session, table: &TableName, mode: &Mode, findi
             "create a unique index on the columns of `key`",
         ));
     }
-    if described.is_guarded_by_row {
-        findings.push(warning(
+    let cure = "load as a role with BYPASSRLS, or as the owner of the table";
+    match (described.is_guarded_by_row, mode) {
+        (false, _) => {}
+        (true, Mode::Replace) => findings.push(broken(
+            format!("row-level security may hide rows of `{table}` from this user: it cannot be replaced"),
+            cure.to_owned(),
+        )),
+        (true, _) => findings.push(warning(
             format!("row-level security holds for this user on `{table}`: rows are staged, and policies may refuse or hide some"),
-            "load as a role with BYPASSRLS, or as the owner of the table",
-        ));
+            cure,
+        )),
     }
     if !of.row_triggers.is_empty() {
         findings.push(warning(

@@ -19,6 +19,8 @@ pub(super) struct Described {
     /// Whether nothing but an error can keep the table from taking a row as it is: no row trigger, no
     /// row-level security, and an ordinary or partitioned table.
     pub(super) is_plain: bool,
+    /// An ordinary table: it has no partitions, and may have tables that inherit from it.
+    pub(super) is_alone: bool,
     /// Tables whose rows vanish or change when one of this table is deleted.
     pub(super) cascades: Vec<String>,
     pub(super) rights: Rights,
@@ -30,6 +32,8 @@ pub(super) struct Detail {
     /// Type and collation for a staging table.
     pub(super) staged_as: String,
     pub(super) kind: columns::Kind,
+    /// Quoted schema of the operators by which indexes order the type's values.
+    pub(super) operators: String,
     /// An identity column that takes a value only when told to.
     pub(super) is_always_identity: bool,
 }
@@ -56,6 +60,12 @@ impl Described {
     /// The quoted name for a statement.
     pub(super) fn sql(&self) -> String {
         quoted(&self.table.name)
+    }
+
+    /// The same where rows are read, changed or deleted: those of tables that inherit from this one are
+    /// not its own. Those of partitions are.
+    pub(super) fn rows_sql(&self) -> String {
+        if self.is_alone { format!("ONLY {}", self.sql()) } else { self.sql() }
     }
 }
 
@@ -125,7 +135,8 @@ pub(super) async fn describe(
     let is_guarded_by_row = flag(of, 0);
     let row_triggers: Vec<String> = triggers.rows.iter().map(|row| text(row, 0)).collect();
     let mut described = Described {
-        is_plain: row_triggers.is_empty() && !is_guarded_by_row && kind != "f",
+        is_plain: row_triggers.is_empty() && !is_guarded_by_row && kind != "f" && !flag(of, 10),
+        is_alone: kind == "r",
         table: Table {
             name: QualifiedName::new(schema, folded(&table.name)),
             columns: Vec::with_capacity(columns.rows.len()),
@@ -183,7 +194,13 @@ fn details_sql(oid: u32) -> String {
                 coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), b.preset), a.attidentity, a.attgenerated, t.typtype,
                 t.typname, t.typnamespace = 'pg_catalog'::regnamespace,
                 CASE WHEN a.attcollation <> at.typcollation
-                     THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END
+                     THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END,
+                (SELECT pg_catalog.quote_ident(opn.nspname) FROM pg_catalog.pg_opclass oc
+                 JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amoplefttype = oc.opcintype
+                     AND ao.amoprighttype = oc.opcintype AND ao.amopstrategy = 3
+                 JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+                 JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+                 WHERE oc.opcmethod = 403 AND oc.opcdefault AND oc.opcintype = b.type)
          FROM pg_catalog.pg_attribute a
          JOIN (SELECT DISTINCT ON (attnum) * FROM base ORDER BY attnum, depth DESC) b ON b.attnum = a.attnum
          JOIN pg_catalog.pg_type t ON t.oid = b.type
@@ -210,7 +227,8 @@ fn details_sql(oid: u32) -> String {
                 has_any_column_privilege(c.oid, 'INSERT'), has_any_column_privilege(c.oid, 'UPDATE'),
                 has_table_privilege(c.oid, 'DELETE'), has_database_privilege(current_database(), 'TEMP'),
                 current_setting('track_counts')::boolean, current_setting('transaction_read_only')::boolean,
-                current_user, has_schema_privilege(c.relnamespace, 'USAGE')
+                current_user, has_schema_privilege(c.relnamespace, 'USAGE'),
+                EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
          FROM pg_catalog.pg_class c WHERE c.oid = {oid}"
     )
 }
@@ -242,7 +260,8 @@ fn column(row: &SimpleQueryRow) -> (Column, Detail, Option<u32>) {
     if is_enum {
         kind.wire = Wire::Text;
     }
-    let detail = Detail { staged_as, kind, is_always_identity: identity == "a" };
+    let operators = row.get(12).unwrap_or("pg_catalog").to_owned();
+    let detail = Detail { staged_as, kind, operators, is_always_identity: identity == "a" };
     (column, detail, is_enum.then(|| number(row, 2)))
 }
 

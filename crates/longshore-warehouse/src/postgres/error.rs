@@ -39,9 +39,9 @@ fn judge(code: &str) -> (Kind, &'static str, Option<&'static str>) {
         "57P01" | "57P02" | "57P03" | "57P05" => (Kind::Unreachable, "the server ended the connection", None),
         "25006" => (
             Kind::Other,
-            "this is a read-only server, or a standby",
+            "this is a read-only server: a standby, or `default_transaction_read_only` is set for it or for this role",
             Some(
-                "let `[warehouse] url` name the primary (`target_session_attrs=read-write` finds it among several hosts)",
+                "let `[warehouse] url` name the primary (`target_session_attrs=read-write` finds it among several hosts), or `ALTER ROLE … RESET default_transaction_read_only`",
             ),
         ),
         "42501" => (Kind::AccessDenied, "this user may not do it", None),

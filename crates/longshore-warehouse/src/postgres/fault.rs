@@ -75,6 +75,7 @@ pub(super) fn refused(
         "23514" => "a CHECK constraint refuses the row",
         "23P01" => "an exclusion constraint refuses the row",
         "P0001" => "a trigger refuses the row",
+        "22P05" => "a character that the encoding of the database does not have",
         code if code.starts_with("22") => "a value that the column's type cannot hold",
         _ => "the row is refused",
     };

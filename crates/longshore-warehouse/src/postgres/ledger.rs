@@ -1,4 +1,6 @@
 //! The ledger: which objects are in, written in the transaction of their rows.
+//!
+//! Operators are named with their schema: the search path is the user's, and may find others first.
 
 use std::time::SystemTime;
 
@@ -200,8 +202,9 @@ pub(super) async fn lookup(
         session,
         "SELECT DISTINCT l.pipeline, l.key, l.content_hash, l.identity
          FROM unnest($2, $3) AS c (pipeline, key)
-         JOIN longshore.ledger l ON l.table_name = $1 AND l.pipeline = c.pipeline AND l.key = c.key
-         WHERE l.kind = 'load' AND l.content_hash IS NOT NULL ORDER BY 1, 2, 3, 4",
+         JOIN longshore.ledger l ON l.table_name OPERATOR(pg_catalog.=) $1
+             AND l.pipeline OPERATOR(pg_catalog.=) c.pipeline AND l.key OPERATOR(pg_catalog.=) c.key
+         WHERE l.kind OPERATOR(pg_catalog.=) 'load' AND l.content_hash IS NOT NULL ORDER BY 1, 2, 3, 4",
         &parameters,
         || format!("looking up {} keys in the ledger of `{table}`", candidates.len()),
     );
@@ -225,7 +228,8 @@ async fn of(session: &Session, table: &QualifiedName, identities: &[ObjectId]) -
     let rows = query(
         session,
         &format!(
-            "SELECT {COLUMNS} FROM longshore.ledger WHERE table_name = $1 AND identity = ANY ($2)
+            "SELECT {COLUMNS} FROM longshore.ledger WHERE table_name OPERATOR(pg_catalog.=) $1
+             AND identity OPERATOR(pg_catalog.=) ANY ($2)
              ORDER BY modified_at, key, identity, generation"
         ),
         &[(&table.to_string(), Type::TEXT), (&identities, Type::TEXT_ARRAY)],
@@ -256,7 +260,8 @@ pub(super) async fn latest(
 ) -> Result<Option<(Position, ObjectId)>, WarehouseError> {
     let rows = query(
         session,
-        "SELECT modified_at, key, identity FROM longshore.ledger WHERE table_name = $1 AND kind = 'load'
+        "SELECT modified_at, key, identity FROM longshore.ledger
+         WHERE table_name OPERATOR(pg_catalog.=) $1 AND kind OPERATOR(pg_catalog.=) 'load'
          ORDER BY modified_at DESC, key DESC LIMIT 1",
         &[(&table.to_string(), Type::TEXT)],
         || format!("reading the latest position of `{table}` from the ledger"),
@@ -288,7 +293,7 @@ pub(super) async fn page(
         (system_time(position.modified_at), &position.key, identity.to_string(), i64::from(*generation))
     });
     if let Some((modified_at, key, identity, generation)) = &after {
-        filter = "AND (modified_at, key, identity, generation) > ($2, $3, $4, $5)";
+        filter = "AND (modified_at, key, identity, generation) OPERATOR(pg_catalog.>) ($2, $3, $4, $5)";
         parameters.extend([
             (modified_at as &(dyn ToSql + Sync), Type::TIMESTAMPTZ),
             (key as &(dyn ToSql + Sync), Type::TEXT),
@@ -299,7 +304,7 @@ pub(super) async fn page(
     let rows = query(
         session,
         &format!(
-            "SELECT {COLUMNS} FROM longshore.ledger WHERE table_name = $1 {filter}
+            "SELECT {COLUMNS} FROM longshore.ledger WHERE table_name OPERATOR(pg_catalog.=) $1 {filter}
              ORDER BY modified_at, key, identity, generation LIMIT {PAGE_ENTRIES}"
         ),
         &parameters,

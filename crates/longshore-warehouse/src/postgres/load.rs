@@ -276,15 +276,22 @@ impl PgLoad {
         if loads && !plan.is_straight {
             let merged = match &self.staging {
                 Some(staging) => merge::apply(session, &plan, staging, &self.written).await,
-                None if self.spec.mode == crate::Mode::Replace => {
-                    merge::delete_all(session, &plan).await.map(|replaced| Applied { replaced, ..self.nothing() })
-                }
+                None if self.spec.mode == crate::Mode::Replace => merge::delete_all(session, &plan)
+                    .await
+                    .map(|(replaced, is_left)| Applied { replaced, is_left, ..self.nothing() }),
                 None => Ok(self.nothing()),
             };
             match merged {
                 Ok(merged) => applied = merged,
                 Err(error) => return Err(self.explain(&format!("bringing rows into `{name}`"), &error, None).await),
             }
+        }
+        if applied.is_left {
+            return Err(WarehouseError::new(
+                Kind::CountMismatch,
+                format!("`{name}` has rows left after all were deleted; nothing was loaded"),
+            )
+            .cure("look for a trigger or rule on the table that keeps rows from being deleted"));
         }
         entries::settle(&mut entries, &applied.duplicate, &applied.superseded, applied.loaded)?;
         if !self.lines.is_empty() || applied.replaced > 0 {

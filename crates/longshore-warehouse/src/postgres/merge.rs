@@ -33,6 +33,8 @@ pub(super) struct Applied {
     pub(super) loaded: u64,
     /// Rows of the target that were replaced or removed.
     pub(super) replaced: u64,
+    /// Whether rows are left that were to be removed.
+    pub(super) is_left: bool,
     /// Rows per object that lost to a row of the same load.
     pub(super) duplicate: Vec<u64>,
     /// Rows per object that lost to a row in the target.
@@ -104,7 +106,7 @@ pub(super) async fn apply(
     match &plan.mode {
         Mode::Append => applied.loaded = last(&session.run(&insert_sql(plan, &staging.sql, "")).await?).count,
         Mode::Replace => {
-            applied.replaced = delete_all(session, plan).await?;
+            (applied.replaced, applied.is_left) = delete_all(session, plan).await?;
             applied.loaded = last(&session.run(&insert_sql(plan, &staging.sql, "")).await?).count;
         }
         Mode::Upsert { .. } => upsert(session, plan, staging, written, &mut applied).await?,
@@ -112,9 +114,14 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
-/// Empties the target; never by TRUNCATE, which readers would notice.
-pub(super) async fn delete_all(session: &Session, plan: &Plan) -> Result<u64, Error> {
-    Ok(last(&session.run(&format!("DELETE FROM {}", plan.table.sql())).await?).count)
+/// Empties the target; never by TRUNCATE, which readers would notice. Returns how many rows went, and
+/// whether some are left: triggers and rules can keep them.
+pub(super) async fn delete_all(session: &Session, plan: &Plan) -> Result<(u64, bool), Error> {
+    let target = plan.table.rows_sql();
+    let look = if plan.table.is_plain { String::new() } else { format!("; SELECT 1 FROM {target} LIMIT 1") };
+    let answers = session.run(&format!("DELETE FROM {target}{look}")).await?;
+    let is_left = answers.get(1).is_some_and(|answer| !answer.rows.is_empty());
+    Ok((answers.first().map_or(0, |answer| answer.count), is_left))
 }
 
 async fn upsert(
@@ -176,12 +183,13 @@ pub(super) async fn drop_duplicates(
 async fn drop_superseded(session: &Session, plan: &Plan, staging: &Staging, counts: &mut [u64]) -> Result<(), Error> {
     let Some(index) = plan.layout.order_by else { return Ok(()) };
     let (new, old) = (format!("s.c{index}"), format!("t.{}", ident(plan.name(index))));
+    let less = operator(plan, index, "<");
     let sql = format!(
         "WITH gone AS (DELETE FROM {} AS s USING {} AS t
-             WHERE {} AND {old} IS NOT NULL AND ({new} IS NULL OR {new} < {old}) RETURNING s._ls_row)
+             WHERE {} AND {old} IS NOT NULL AND ({new} IS NULL OR {new} {less} {old}) RETURNING s._ls_row)
          {PER_OBJECT}",
         staging.sql,
-        plan.table.sql(),
+        plan.table.rows_sql(),
         on_key(plan)
     );
     per_object(&session.run(&sql).await?, counts);
@@ -232,7 +240,7 @@ fn merge_sql(plan: &Plan, source: &str) -> String {
     {
         return sql;
     }
-    let (target, on) = (plan.table.sql(), on_key(plan));
+    let (target, on) = (plan.table.rows_sql(), on_key(plan));
     let is_there = format!("EXISTS (SELECT FROM {target} AS t WHERE {on})");
     let add = insert_sql(plan, source, &format!("WHERE NOT {is_there} ORDER BY {}", key(plan, "s.")));
     if only_key(plan) {
@@ -277,7 +285,7 @@ fn conflict_sql(plan: &Plan, source: &str) -> Option<String> {
     let excluded = |index| format!("EXCLUDED.{}", ident(plan.name(index)));
     let guard = plan.layout.order_by.map_or_else(String::new, |index| {
         let (new, old) = (excluded(index), format!("t.{}", ident(plan.name(index))));
-        format!(" WHERE {old} IS NULL OR {new} >= {old}")
+        format!(" WHERE {old} IS NULL OR {new} {} {old}", operator(plan, index, ">="))
     });
     Some(format!(
         "{} ON CONFLICT ({}) DO UPDATE SET {}{guard}",
@@ -339,8 +347,17 @@ fn newest_first(plan: &Plan) -> String {
 
 /// `t` and `s` have the same key.
 fn on_key(plan: &Plan) -> String {
-    let pairs = plan.layout.key.iter().map(|index| format!("t.{} = s.c{index}", ident(plan.name(*index))));
+    let pairs = plan
+        .layout
+        .key
+        .iter()
+        .map(|index| format!("t.{} {} s.c{index}", ident(plan.name(*index)), operator(plan, *index, "=")));
     pairs.collect::<Vec<_>>().join(" AND ")
+}
+
+/// An operator for values of a column: the one that its indexes know, whatever the search path finds.
+fn operator(plan: &Plan, index: usize, sign: &str) -> String {
+    format!("OPERATOR({}.{sign})", plan.table.details[plan.layout.columns[index]].operators)
 }
 
 fn last(answers: &[Answer]) -> &Answer {

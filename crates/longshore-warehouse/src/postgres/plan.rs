@@ -53,6 +53,13 @@ impl Plan {
             )
             .cure("use `mode = \"upsert\"`, or a foreign key without ON DELETE"));
         }
+        if spec.mode == Mode::Replace && table.is_guarded_by_row {
+            return Err(WarehouseError::new(
+                Kind::Unsupported,
+                format!("`{}` cannot be replaced: row-level security may hide rows of it from this user", spec.table),
+            )
+            .cure("load as the owner of the table or as a role with BYPASSRLS, or use `mode = \"upsert\"`"));
+        }
         let wires: Vec<Wire> = layout.columns.iter().map(|at| table.details[*at].kind.wire).collect();
         let guards = layout.columns.iter().enumerate().map(|(index, at)| (index, table.details[*at].kind.clone()));
         let guards = guards.filter(|(_, kind)| kind.guard != Guard::None).collect();
@@ -140,7 +147,8 @@ fn may(table: &Described, spec: &LoadSpec) -> Result<(), WarehouseError> {
 pub(super) fn missing_rights(table: &Described, mode: &Mode) -> Vec<&'static str> {
     let rights = &table.rights;
     let needed = [
-        ("SELECT", rights.select, matches!(mode, Mode::Upsert { .. })),
+        // Where a trigger or rule may keep rows, a replace looks whether they are gone.
+        ("SELECT", rights.select, matches!(mode, Mode::Upsert { .. }) || *mode == Mode::Replace && !table.is_plain),
         ("INSERT", rights.insert, true),
         ("UPDATE", rights.update, matches!(mode, Mode::Upsert { .. })),
         ("DELETE", rights.delete, *mode == Mode::Replace),

@@ -13,7 +13,7 @@ mod survey;
 pub mod write;
 
 use longshore_csv::{Header, Type};
-use longshore_warehouse::{ColumnType, LengthUnit, Mode, NewColumn, NewTable};
+use longshore_warehouse::{ColumnType, Kind, LengthUnit, Mode, NewColumn, NewTable};
 
 use crate::bucket::Object;
 use crate::config::{Fill, Metadata, Pipeline};
@@ -59,10 +59,15 @@ pub async fn for_object(object: &Object, pipeline: &Pipeline, ctx: &Context) -> 
 /// Puts the proposal into the cure of the error that the table is missing.
 pub fn into_cure(error: Error, proposal: Option<NewTable>, ctx: &Context) -> Error {
     match proposal {
-        Some(table) => error.cure(format!(
-            "create the table, by hand or by `longshore init --apply`; for the oldest object that waits it would be:\n{}",
-            ctx.warehouse.create_table_sql(&table)
-        )),
+        Some(table) => {
+            // The warehouse may know of a table that was meant.
+            let own = error.hint().filter(|hint| Some(*hint) != Kind::Missing.advice().hint);
+            let own = own.map_or_else(String::new, |hint| format!("{hint}; or "));
+            let create = ctx.warehouse.create_table_sql(&table);
+            error.cure(format!(
+                "{own}create the table, by hand or by `longshore init --apply`; for the oldest object that waits it would be:\n{create}"
+            ))
+        }
         None => error,
     }
 }

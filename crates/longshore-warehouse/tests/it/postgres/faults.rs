@@ -196,3 +196,78 @@ async fn a_deadlock_is_tried_again() {
     load(&bench, "t", upsert(&["id"]), &columns, &objects).await;
     assert_eq!(table_rows(&bench, "t", "id, n").await, ["1|2", "2|2"]);
 }
+
+#[tokio::test]
+async fn rows_that_a_replace_cannot_delete_are_found_out() {
+    let keeps = "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER keeps BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keeps()";
+    for by in [keeps, "CREATE RULE keeps AS ON DELETE TO t DO INSTEAD NOTHING"] {
+        let bench = PostgresBench::new();
+        bench.execute("CREATE TABLE t (id int, n int)").await;
+        bench.execute(by).await;
+        let first = object("a", 1, &["1|1", "2|1"]);
+        load(&bench, "t", Mode::Replace, &["id", "n"], std::slice::from_ref(&first)).await;
+        for rows in [&["3|2"][..], &[]] {
+            let error = refusal(&bench, "t", Mode::Replace, &[object("b", 2, rows)]).await;
+            assert!(*error.kind() == Kind::CountMismatch && error.to_string().contains("rows left"), "{error}");
+        }
+        assert_eq!(table_rows(&bench, "t", "id, n").await, ["1|1", "2|1"]);
+    }
+    let bench = PostgresBench::new();
+    bench
+        .execute(
+            "CREATE TABLE t (id int, n int); ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;
+             CREATE POLICY p ON t USING (n < 100) WITH CHECK (true)",
+        )
+        .await;
+    let error = refusal(&bench, "t", Mode::Replace, &[object("a", 1, &["1|1"])]).await;
+    assert!(*error.kind() == Kind::Unsupported && error.to_string().contains("row-level"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_that_inherit_keep_their_rows() {
+    let bench = PostgresBench::new();
+    bench
+        .execute("CREATE TABLE t (id int, n int); CREATE TABLE child () INHERITS (t); INSERT INTO child VALUES (1, 9)")
+        .await;
+    load(&bench, "t", Mode::Replace, &["id", "n"], &[object("a", 1, &["1|1", "2|1"])]).await;
+    load(&bench, "t", upsert(&["id"]), &["id", "n"], &[object("b", 2, &["1|2", "3|2"])]).await;
+    load(&bench, "t", Mode::Replace, &["id", "n"], &[object("c", 3, &["4|3"])]).await;
+    assert_eq!(table_rows(&bench, "t", "id, n").await, ["1|9", "4|3"]);
+    assert_eq!(table_rows(&bench, "child", "id, n").await, ["1|9"]);
+}
+
+#[tokio::test]
+async fn keys_are_compared_as_their_type_says_whatever_the_search_path_finds() {
+    let bench = PostgresBench::new();
+    bench.database().sql(&format!(
+        "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC;
+         CREATE FUNCTION public.never(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+         CREATE OPERATOR public.= (leftarg = text, rightarg = text, function = public.never);
+         ALTER DATABASE {} SET search_path = public, pg_catalog",
+        bench.database().name()
+    ));
+    let warehouse = bench.rival();
+    for (table, key) in [("c", "id ext.citext NOT NULL"), ("k", "id ext.citext PRIMARY KEY"), ("w", "id text NOT NULL")]
+    {
+        bench.execute(&format!("CREATE TABLE {table} ({key}, n int)")).await;
+        let (old, new) = if table == "w" { ("abc", "abc") } else { ("Abc", "ABC") };
+        for (nth, (id, n)) in [(old, 5), (new, 7)].into_iter().enumerate() {
+            let objects = [object(&format!("{table}{nth}"), nth as i64, &[&format!("{id}|{n}")])];
+            let spec = plan(warehouse.as_ref(), table, upsert(&["id"]), &["id", "n"], &objects).await;
+            assert!(
+                matches!(try_load_with(warehouse.as_ref(), spec, &objects).await, Ok(Committed::Loaded(_))),
+                "{table}"
+            );
+        }
+        let n = bench.database().sql(&format!("SELECT string_agg(n::text, ' ') FROM {table}"));
+        assert_eq!(n.as_deref(), Some("7"), "{table}");
+        // The ledger finds what it has.
+        let objects = [object(&format!("{table}1"), 1, &["x|1"])];
+        let spec = plan(warehouse.as_ref(), table, upsert(&["id"]), &["id", "n"], &objects).await;
+        assert!(
+            matches!(try_load_with(warehouse.as_ref(), spec, &objects).await, Ok(Committed::AlreadyIn(_))),
+            "{table}"
+        );
+    }
+}
