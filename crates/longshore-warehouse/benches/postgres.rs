@@ -87,7 +87,7 @@ async fn ledger(server: &Server) {
     let database = server.database();
     let warehouse = warehouse(&database.url());
     database.sql("CREATE TABLE orders (id int); GRANT ALL ON orders TO PUBLIC");
-    let table = "public.orders".parse().expect("a name");
+    let table: longshore_warehouse::TableName = "public.orders".parse().expect("a name");
     warehouse.check(&[(table.clone(), Mode::Append)]).await;
     let fill = "INSERT INTO longshore.ledger SELECT 'public.orders', encode(sha256(n::text::bytea), 'hex'), 1, 'orders', 'append',
         'load', NULL, gen_random_uuid()::text, 's3://bench', 'pending/orders/' || n || '.csv', 'etag', 1000,
