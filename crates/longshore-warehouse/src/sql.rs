@@ -1,6 +1,6 @@
-//! Names as people write them, and the one that was meant.
+//! Names and statements as people write them, and the name that was meant.
 
-use crate::{Ident, TableName};
+use crate::{ColumnType, Ident, NewTable, TableName};
 
 /// An identifier as a person would write it: quoted only where it has to be.
 pub(crate) fn readable(name: &str) -> String {
@@ -17,6 +17,21 @@ pub(crate) fn readable_table(table: &TableName) -> String {
         Some(schema) => format!("{}.{}", part(schema), part(&table.name)),
         None => part(&table.name),
     }
+}
+
+/// The CREATE TABLE statement for a proposed table, its types written by `type_sql`.
+pub(crate) fn create_table_sql(table: &NewTable, type_sql: impl Fn(&ColumnType) -> String) -> String {
+    let width = table.columns.iter().map(|column| readable(&column.name).chars().count()).max().unwrap_or_default();
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let name = readable(&column.name);
+            let null = if column.nullable { "" } else { " NOT NULL" };
+            format!("    {name:width$} {}{null}", type_sql(&column.ty))
+        })
+        .collect();
+    format!("CREATE TABLE {} (\n{}\n);", readable_table(&table.name), columns.join(",\n"))
 }
 
 /// Words that DuckDB or PostgreSQL does not take as a column or table name without quotes.

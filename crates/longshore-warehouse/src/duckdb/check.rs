@@ -5,9 +5,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::connect::{Holder, Lease};
-use super::sql::{readable, readable_table};
 use super::{columns, ledger};
-use crate::{Finding, NewTable, Severity, Swept, TableName, WarehouseError};
+use crate::{Finding, Severity, Swept, TableName, WarehouseError};
 
 fn fine(message: String) -> Finding {
     Finding { severity: Severity::Fine, message, cure: None }
@@ -71,21 +70,6 @@ fn table_findings(lease: &Lease, table: &TableName, findings: &mut Vec<Finding>)
             "drop it: `mode = \"upsert\"` keeps keys unique without one",
         ));
     }
-}
-
-/// The CREATE TABLE statement for a proposed table.
-pub(super) fn create_table_sql(table: &NewTable) -> String {
-    let width = table.columns.iter().map(|column| readable(&column.name).chars().count()).max().unwrap_or_default();
-    let columns: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| {
-            let name = readable(&column.name);
-            let null = if column.nullable { "" } else { " NOT NULL" };
-            format!("    {name:width$} {}{null}", columns::type_sql(&column.ty))
-        })
-        .collect();
-    format!("CREATE TABLE {} (\n{}\n);", readable_table(&table.name), columns.join(",\n"))
 }
 
 /// Removes spill files of processes that died. While we hold the file's lock no other process can

@@ -182,11 +182,11 @@ impl Warehouse for DuckDb {
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {
-        check::create_table_sql(table)
+        crate::sql::create_table_sql(table, columns::type_sql)
     }
 
     async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
-        let (table, sql) = (table.clone(), check::create_table_sql(&table.clone()));
+        let (table, sql) = (table.clone(), crate::sql::create_table_sql(&table.clone(), columns::type_sql));
         self.with(move |lease| {
             let connection = lease.connection();
             match columns::describe(connection, &table.name) {

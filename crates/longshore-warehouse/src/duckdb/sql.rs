@@ -1,6 +1,6 @@
 //! Quoting and the few helpers that every statement needs.
 
-pub(super) use crate::sql::{nearest, readable, readable_table};
+pub(super) use crate::sql::nearest;
 
 /// An identifier in double quotes.
 pub(super) fn quoted(name: &str) -> String {

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use longshore_postgres::quote::literal;
 
 use super::connect::Session;
-use super::{Shared, columns, connect, describe, ledger, plan};
-use crate::sql::{readable, readable_table};
-use crate::{Finding, LoadId, Mode, NewTable, Severity, Swept, TableName, WarehouseError};
+use super::{Shared, connect, describe, ledger, plan};
+use crate::{Finding, LoadId, Mode, Severity, Swept, TableName, WarehouseError};
 
 /// The least version whose catalog and statements this driver knows.
 const LEAST_VERSION: u32 = 12;
@@ -193,21 +192,6 @@ async fn table_findings(session: &Session, table: &TableName, mode: &Mode, findi
             "use `mode = \"upsert\"`, or a foreign key without ON DELETE".to_owned(),
         ));
     }
-}
-
-/// The CREATE TABLE statement for a proposed table.
-pub(super) fn create_table_sql(table: &NewTable) -> String {
-    let width = table.columns.iter().map(|column| readable(&column.name).chars().count()).max().unwrap_or_default();
-    let columns: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| {
-            let name = readable(&column.name);
-            let null = if column.nullable { "" } else { " NOT NULL" };
-            format!("    {name:width$} {}{null}", columns::type_sql(&column.ty))
-        })
-        .collect();
-    format!("CREATE TABLE {} (\n{}\n);", readable_table(&table.name), columns.join(",\n"))
 }
 
 /// Ends the backends of loads that are not alive. Staging tables cannot be left over: they were made in

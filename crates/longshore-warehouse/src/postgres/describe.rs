@@ -17,7 +17,7 @@ pub(super) struct Described {
     /// Whether row-level security holds for this user.
     pub(super) is_guarded_by_row: bool,
     /// Whether nothing but an error can keep the table from taking a row as it is: no row trigger, no
-    /// row-level security, and an ordinary or partitioned table.
+    /// rule, no row-level security, and an ordinary or partitioned table.
     pub(super) is_plain: bool,
     /// An ordinary table: it has no partitions, and may have tables that inherit from it.
     pub(super) is_alone: bool,

@@ -191,7 +191,7 @@ impl Warehouse for Postgres {
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {
-        check::create_table_sql(table)
+        crate::sql::create_table_sql(table, columns::type_sql)
     }
 
     async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
@@ -205,7 +205,7 @@ impl Warehouse for Postgres {
             let schema = describe::folded(schema);
             sql = format!("CREATE SCHEMA IF NOT EXISTS {}; ", longshore_postgres::quote::ident(&schema));
         }
-        sql.push_str(&check::create_table_sql(table));
+        sql.push_str(&crate::sql::create_table_sql(table, columns::type_sql));
         let create = |session: connect::Session| {
             let sql = sql.clone();
             async move {

@@ -111,9 +111,10 @@ impl Init {
         let config = parse(&text, &home, &global.config)?;
         let warehouse = project::open_warehouse(&config);
         let sql = write::tables(&found.feeds, warehouse.as_ref());
-        save(&global.config, &text)?;
         if holds_password(&self.warehouse) {
-            keep_private(&global.config)?;
+            save_private(&global.config, &text)?;
+        } else {
+            save(&global.config, &text)?;
         }
         save(&tables, &sql)?;
         let applied = if self.apply { Some(apply(&config, &found.feeds, warehouse.as_ref()).await?) } else { None };
@@ -234,18 +235,26 @@ fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
 
 /// Whether a URL holds a password itself, not the name of a variable with it.
 fn holds_password(url: &str) -> bool {
-    let (before, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let authority = before.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    let login = authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    // A password written as it is may hold `?`, so the login is looked for first.
+    let login = rest.rsplit_once('@').map(|(login, _)| login).filter(|login| !login.contains('/'));
+    let login = login.and_then(|login| login.split_once(':')).map(|(_, password)| password);
+    let parameters = rest.split_once('?').map_or("", |(_, parameters)| parameters);
     let parameter = parameters.split('&').find_map(|parameter| parameter.strip_prefix("password="));
     [login, parameter].into_iter().flatten().any(|password| !password.is_empty() && !password.starts_with("${"))
 }
 
-/// Takes from others the right to read a file with a password.
-fn keep_private(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|error| cannot("change the rights of", path, error))?;
+/// Writes a file with a password: at no time may others read it.
+fn save_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let write = || {
+        let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        // The mode above is for a new file; this one may have been there.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|error| cannot("write", path, error))?;
     tracing::warn!(
         "`{}` holds the password of the warehouse, and only this user may read it; better leave it out of the URL and \
          put it into `~/.pgpass` or PGPASSWORD, or write the name of a variable in its place: `${{NAME}}`",
@@ -484,9 +493,12 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_seen() {
-        for url in
-            ["postgres://me:secret@db/shop", "postgres://db/shop?sslmode=require&password=x", "postgresql://me:a%40@h"]
-        {
+        for url in [
+            "postgres://me:secret@db/shop",
+            "postgres://me:what?ever@db/shop",
+            "postgres://db/shop?sslmode=require&password=x",
+            "postgresql://me:a%40@h",
+        ] {
             assert!(holds_password(url), "{url}");
         }
         for url in [

@@ -219,6 +219,31 @@ fn check_names_the_hop_that_fails_and_nothing_shows_the_password() {
     }
 }
 
+#[test]
+fn a_probe_that_fails_for_another_reason_says_the_new_one() {
+    let project = project(APPEND, TABLE);
+    let url = project.database().url();
+    let password = url.split(':').nth(2).unwrap().split('@').next().unwrap().to_owned();
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.drop("1.csv", numbered([1]));
+    project.write_config(&config.replace(&url, &url.replace(&password, "wrong")));
+    project.load_some().says("password");
+    project.run(&["status"]).exits(1).prints("password");
+    // What was wrong before is cured, and something else is wrong now, which may pass by itself.
+    project.write_config(&config.replace(&url, &url.replace(&port_of(&url), "1")));
+    for _ in 0..2 {
+        let ran = project.load_some().says("nothing listens at `127.0.0.1:1`");
+        assert!(!ran.stderr.contains("password"), "{}", ran.stderr);
+        let status = project.run(&["status"]).exits(1).prints("nothing listens at `127.0.0.1:1`");
+        let (now, _history) = status.stdout.split_once("last loads").unwrap();
+        assert!(!now.contains("password"), "{}", status.stdout);
+    }
+    project.write_config(&config);
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1"]);
+    project.run(&["status"]).exits(0);
+}
+
 fn port_of(url: &str) -> String {
     url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned()
 }
