@@ -1,0 +1,191 @@
+-- What Redshift has and PostgreSQL lacks: views by Redshift's names, and what is kept for them.
+CREATE SCHEMA standin;
+GRANT USAGE ON SCHEMA standin TO PUBLIC;
+
+CREATE DOMAIN standin.super AS text;
+
+CREATE TABLE standin.users (name text PRIMARY KEY, password text NOT NULL);
+
+CREATE TABLE standin.load_errors (
+    user_name text, query_id bigint, transaction_id bigint, session_id int, database_name text, table_id bigint,
+    start_time timestamp, file_name text, line_number bigint, column_name text, column_type text,
+    column_length text, position bigint, raw_line text, raw_value text, error_code int, error_message text);
+CREATE TABLE standin.load_history (
+    user_name text, query_id bigint, transaction_id bigint, session_id int, database_name text, status text,
+    table_name text, start_time timestamp, end_time timestamp, data_source text, file_format text, loaded_rows bigint,
+    loaded_bytes bigint, source_file_count bigint, source_file_bytes bigint, file_count_scanned bigint, error_count bigint);
+CREATE TABLE standin.load_files (
+    user_name text, query_id bigint, file_name text, lines_scanned bigint, status int, at timestamp);
+
+CREATE FUNCTION standin.is_mine(user_name text) RETURNS boolean LANGUAGE sql STABLE AS
+    $$ SELECT user_name = session_user OR (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) $$;
+
+CREATE VIEW standin.sys_load_error_detail AS
+    SELECT 100 AS user_id, query_id, transaction_id, session_id, database_name::char(64) AS database_name,
+        table_id, start_time, left(file_name, 256)::char(256) AS file_name, line_number,
+        column_name::char(127) AS column_name, column_type::char(10) AS column_type,
+        column_length::char(10) AS column_length, position, error_code, error_message::char(512) AS error_message
+    FROM standin.load_errors WHERE standin.is_mine(user_name);
+CREATE VIEW standin.stl_load_errors AS
+    SELECT 100 AS userid, 0 AS slice, table_id AS tbl, start_time AS starttime, session_id AS session,
+        query_id AS query, left(file_name, 256)::char(256) AS filename, line_number, column_name::char(127) AS colname,
+        column_type::char(10) AS type, column_length::char(10) AS col_length, position,
+        raw_line::char(1024) AS raw_line, raw_value::char(1024) AS raw_field_value, error_code AS err_code,
+        error_message::char(100) AS err_reason, 0 AS is_partial, 0::bigint AS start_offset, 0::bigint AS copy_job_id
+    FROM standin.load_errors WHERE standin.is_mine(user_name);
+CREATE VIEW standin.sys_load_history AS
+    SELECT 100 AS user_id, query_id, transaction_id, session_id, database_name, status, table_name, start_time, end_time,
+        data_source, file_format, loaded_rows, loaded_bytes, source_file_count, source_file_bytes, file_count_scanned,
+        error_count, 0::bigint AS copy_job_id
+    FROM standin.load_history WHERE standin.is_mine(user_name);
+CREATE VIEW standin.sys_load_detail AS
+    SELECT 100 AS user_id, query_id, left(file_name, 256)::char(256) AS file_name, lines_scanned, status, at AS record_time
+    FROM standin.load_files WHERE standin.is_mine(user_name);
+CREATE VIEW standin.stl_load_commits AS
+    SELECT 100 AS userid, query_id AS query, 0 AS slice, left(file_name, 256)::char(256) AS filename, lines_scanned,
+        status, at AS curtime
+    FROM standin.load_files WHERE standin.is_mine(user_name);
+
+-- One row for each column that the user may see, with what is kept of it in its comment.
+CREATE VIEW standin.columns AS
+    SELECT n.nspname AS schema_name, c.relname AS table_name, c.oid AS table_id, a.attname AS column_name, a.attnum,
+        (row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum))::int AS ordinal_position,
+        a.attnotnull AS is_not_null, k.known,
+        coalesce(k.known ->> 'type', CASE WHEN a.atttypid = 'bpchar'::regtype AND a.atttypmod = -1
+            THEN 'character varying(65535)' ELSE format_type(a.atttypid, a.atttypmod) END) AS full_type,
+        CASE
+            WHEN k.known ? 'identity' AND a.attidentity <> '' THEN format('"identity"(%s, %s, ''%s,%s''::text)',
+                c.oid, a.attnum - 1, k.known -> 'identity' ->> 0, k.known -> 'identity' ->> 1)
+            WHEN k.known ? 'default_identity' AND a.attidentity <> '' THEN format(
+                '"default_identity"(%s, %s, ''%s,%s''::text)',
+                c.oid, a.attnum - 1, k.known -> 'default_identity' ->> 0, k.known -> 'default_identity' ->> 1)
+            ELSE (SELECT replace(pg_get_expr(d.adbin, d.adrelid), 'standin.', '') FROM pg_attrdef d
+                WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum)
+        END AS column_default
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    CROSS JOIN LATERAL (SELECT coalesce(col_description(c.oid, a.attnum)::jsonb, '{}') AS known) k
+    WHERE c.relkind IN ('r', 'v') AND n.nspname NOT IN ('standin', 'pg_catalog', 'information_schema', 'pg_toast')
+        AND (pg_has_role(c.relowner, 'USAGE') OR has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, REFERENCES'))
+        AND (n.nspname !~ '^pg_temp_' OR n.oid = pg_my_temp_schema());
+
+CREATE VIEW standin.svv_columns AS
+    SELECT current_database()::text AS table_catalog, schema_name AS table_schema, table_name, column_name,
+        ordinal_position, column_default,
+        CASE WHEN is_not_null THEN 'NO' ELSE 'YES' END AS is_nullable,
+        regexp_replace(full_type, '\(.*\)', '') AS data_type,
+        CASE WHEN full_type ~ '^char' THEN substring(full_type FROM '\((\d+)\)')::int END AS character_maximum_length,
+        CASE WHEN full_type ~ '^numeric' THEN substring(full_type FROM '\((\d+),')::int
+            ELSE (CASE full_type WHEN 'smallint' THEN 16 WHEN 'integer' THEN 32 WHEN 'bigint' THEN 64 END) END
+            AS numeric_precision,
+        CASE WHEN full_type ~ '^numeric' THEN substring(full_type FROM ',(\d+)\)')::int
+            WHEN full_type IN ('smallint', 'integer', 'bigint') THEN 0 END AS numeric_scale,
+        NULL::text AS remarks
+    FROM standin.columns;
+CREATE VIEW standin.svv_all_columns AS
+    SELECT table_catalog AS database_name, table_schema AS schema_name, table_name, column_name, ordinal_position,
+        column_default, is_nullable, data_type, character_maximum_length, numeric_precision, numeric_scale, remarks
+    FROM standin.svv_columns;
+CREATE VIEW standin.is_columns AS SELECT * FROM standin.svv_columns;
+CREATE VIEW standin.svv_tables AS
+    SELECT DISTINCT table_catalog, table_schema, table_name, 'BASE TABLE'::text AS table_type, NULL::text AS remarks
+    FROM standin.svv_columns;
+CREATE VIEW standin.is_tables AS SELECT table_catalog, table_schema, table_name, table_type FROM standin.svv_tables;
+CREATE VIEW standin.pg_table_def AS
+    SELECT schema_name AS schemaname, table_name AS tablename, column_name AS "column", full_type AS type,
+        coalesce(known ->> 'encoding', 'none') AS encoding, known ? 'distkey' AS distkey,
+        coalesce((known ->> 'sortkey')::int, 0) AS sortkey, is_not_null AS "notnull"
+    FROM standin.columns
+    WHERE schema_name = ANY (current_schemas(false)::text[] || 'pg_catalog'::text)
+        OR schema_name ~ '^pg_temp_';
+CREATE VIEW standin.svv_table_info AS
+    SELECT current_database()::text AS database, schema_name AS schema, table_id, table_name AS "table",
+        'Y'::text AS encoded,
+        coalesce(max(obj_description(table_id)::jsonb ->> 'style'), 'AUTO(ALL)') AS diststyle,
+        coalesce(max(column_name::text) FILTER (WHERE known ->> 'sortkey' = '1'), 'AUTO(SORTKEY)') AS sortkey1,
+        max((SELECT reltuples FROM pg_class WHERE oid = table_id))::numeric AS tbl_rows
+    FROM standin.columns WHERE pg_relation_size(table_id) > 0 AND schema_name !~ '^pg_temp_'
+    GROUP BY schema_name, table_id, table_name;
+
+CREATE FUNCTION standin.isolation() RETURNS text LANGUAGE sql STABLE AS
+    $$ SELECT coalesce(current_setting('standin.isolation', true), 'Snapshot Isolation') $$;
+CREATE VIEW standin.stv_db_isolation_level AS
+    SELECT current_database()::text AS db_name, standin.isolation() AS isolation_level;
+CREATE VIEW standin.svv_redshift_databases AS
+    SELECT current_database()::text AS database_name, 100 AS database_owner, 'local'::text AS database_type,
+        NULL::text AS database_acl, NULL::text AS database_options, standin.isolation() AS database_isolation_level;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA standin TO PUBLIC;
+REVOKE ALL ON standin.users, standin.load_errors, standin.load_history, standin.load_files, standin.svv_table_info FROM PUBLIC;
+
+CREATE FUNCTION standin.remember(relation text, columns text, dist_key text, sort_key text, style text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    id oid := relation::regclass;
+    one jsonb;
+    nth int := 0;
+    is_new boolean := obj_description(id) IS NULL;
+BEGIN
+    FOR one IN SELECT * FROM jsonb_array_elements(columns::jsonb) LOOP
+        IF col_description(id, (SELECT attnum FROM pg_attribute WHERE attrelid = id AND attname = one ->> 0)) IS NULL THEN
+            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, one ->> 0, one ->> 1);
+        END IF;
+    END LOOP;
+    IF NOT is_new THEN
+        RETURN;
+    END IF;
+    IF dist_key IS NOT NULL THEN
+        PERFORM standin.note(id, relation, dist_key, '{"distkey": true}');
+    END IF;
+    FOR one IN SELECT * FROM jsonb_array_elements(sort_key::jsonb) LOOP
+        nth := nth + 1;
+        PERFORM standin.note(id, relation, one #>> '{}', jsonb_build_object('sortkey', nth));
+    END LOOP;
+    EXECUTE format('COMMENT ON TABLE %s IS %L', relation,
+        jsonb_build_object('style', coalesce(CASE WHEN dist_key IS NOT NULL THEN 'KEY(' || dist_key || ')' END, style, 'AUTO(ALL)')));
+END $$;
+CREATE FUNCTION standin.note(id oid, relation text, name text, more jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    number int := (SELECT attnum FROM pg_attribute WHERE attrelid = id AND attname = name AND NOT attisdropped);
+BEGIN
+    IF number IS NULL THEN
+        RAISE EXCEPTION 'column "%" named in key does not exist', name USING ERRCODE = '42703';
+    END IF;
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, name,
+        coalesce(col_description(id, number)::jsonb, '{}') || more);
+END $$;
+
+CREATE FUNCTION standin.create_user(name text, password text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+        RAISE EXCEPTION 'must be superuser to create users' USING ERRCODE = '42501';
+    END IF;
+    IF EXISTS (SELECT FROM standin.users u WHERE u.name = create_user.name) THEN
+        RAISE EXCEPTION 'user "%" already exists', name USING ERRCODE = '42710';
+    END IF;
+    -- Roles are of the whole server behind, users of this database.
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+        BEGIN
+            EXECUTE format('CREATE ROLE %I LOGIN', name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        END;
+    END IF;
+    EXECUTE format('GRANT CREATE, USAGE ON SCHEMA public TO %I', name);
+    INSERT INTO standin.users VALUES (name, password);
+END $$;
+
+CREATE FUNCTION standin.sysdate() RETURNS timestamp LANGUAGE sql STABLE AS
+    $$ SELECT transaction_timestamp() AT TIME ZONE 'UTC' $$;
+CREATE FUNCTION standin.getdate() RETURNS timestamp LANGUAGE sql STABLE AS
+    $$ SELECT date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC') $$;
+CREATE FUNCTION standin.len(bpchar) RETURNS int LANGUAGE sql IMMUTABLE AS
+    $$ SELECT length(textin(bpcharout($1))) $$;
+CREATE FUNCTION standin.len(text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
+CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
+    $$ SELECT coalesce($1, $2) $$;
+CREATE FUNCTION standin.json_parse(text) RETURNS standin.super LANGUAGE sql IMMUTABLE AS $$ SELECT $1::json::text $$;
+CREATE FUNCTION standin.json_serialize(standin.super) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT $1::text $$;
+CREATE FUNCTION standin.quote_literal(text) RETURNS text LANGUAGE sql IMMUTABLE AS
+    $$ SELECT '''' || replace(replace($1, '\', '\\'), '''', '''''') || '''' $$;
+CREATE FUNCTION standin.to_hex(bytea) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT encode($1, 'hex') $$;

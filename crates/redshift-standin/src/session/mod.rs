@@ -1,0 +1,126 @@
+//! One client: what it sends, and what it is answered.
+
+mod copy;
+mod errors;
+mod extended;
+mod run;
+mod startup;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::frame::{Frame, Reader, Writer};
+use crate::gate::{Known, Name};
+use crate::refusal::Refusal;
+use crate::server::Shared;
+use crate::upstream::Upstream;
+
+/// Why a session ends before its client says so.
+pub(crate) type Ended = io::Error;
+
+/// An answer: the outer error ends the session, the inner one is the client's.
+pub(crate) type Answer<T> = Result<Result<T, Refusal>, Ended>;
+
+/// One client and the connection that it has behind.
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    /// A number that no other session has.
+    id: u64,
+    user: String,
+    reader: Reader<TcpStream>,
+    writer: Writer<TcpStream>,
+    upstream: Upstream,
+    /// Names of its temporary tables.
+    temporary: HashSet<String>,
+    /// The same when the transaction began.
+    temporary_before: HashSet<String>,
+    search_path: Vec<String>,
+    settings: BTreeMap<String, String>,
+    statement_timeout: Option<Duration>,
+    /// Number of the transaction.
+    transaction: u64,
+    last_copy_id: i64,
+    last_copy_count: i64,
+    /// Both as they were when the transaction began.
+    last_copy_before: (i64, i64),
+    /// The server behind takes rows.
+    copy_is_open: bool,
+    cancel: Arc<Notify>,
+    extended: extended::Extended,
+}
+
+/// Talks to a client until it goes.
+pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) -> Result<(), Ended> {
+    let Some(mut session) = startup::start(stream, shared).await? else { return Ok(()) };
+    let ended = session.listen().await;
+    session.shared.transactions.end(session.id, false);
+    session.shared.locks.release(session.id);
+    startup::forget(&session.shared, &session.upstream.key);
+    ended
+}
+
+impl Session {
+    async fn listen(&mut self) -> Result<(), Ended> {
+        loop {
+            let frame = self.reader.next().await?;
+            match frame.tag {
+                b'Q' => self.simple(&frame.first_text()).await?,
+                b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => self.extended(frame).await?,
+                b'X' => return Ok(()),
+                _ => {
+                    let refusal = Refusal::not_modelled(&format!("a message of type {}", char::from(frame.tag)));
+                    self.refuse(&refusal).await?;
+                    self.ready().await?;
+                }
+            }
+        }
+    }
+
+    /// What the gate may be told.
+    fn known(&self) -> Known {
+        Known {
+            mode: self.shared.config.mode,
+            last_copy_id: self.last_copy_id,
+            last_copy_count: self.last_copy_count,
+            like_inherits_identity: self.shared.config.unknowns.like_inherits_identity,
+            reading: self.shared.config.unknowns.reading.clone(),
+        }
+    }
+
+    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Ended> {
+        self.writer.put(&Frame::error(refusal, "ERROR")).await
+    }
+
+    async fn ready(&mut self) -> Result<(), Ended> {
+        self.writer.put(&Frame::ready(self.upstream.status)).await?;
+        self.writer.flush().await
+    }
+
+    /// What locks and transactions know a table by; `None` for a temporary one, which is nobody else's.
+    async fn identify(&self, name: &Name) -> Option<String> {
+        if let Some(schema) = &name.schema {
+            return Some(format!("{schema}.{}", name.name));
+        }
+        if self.temporary.contains(&name.name) {
+            return None;
+        }
+        let mut places: Vec<&str> = self.search_path.iter().map(String::as_str).collect();
+        if places.len() > 1 {
+            let sql = "SELECT n.nspname::text FROM unnest($1::text[]) WITH ORDINALITY AS p (name, nth)
+                JOIN pg_namespace n ON n.nspname = p.name JOIN pg_class c ON c.relnamespace = n.oid
+                WHERE c.relname = $2 ORDER BY nth LIMIT 1";
+            if let Ok(rows) = self.shared.admin.query(sql, &[&self.search_path, &name.name]).await
+                && let Some(schema) = rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
+            {
+                return Some(format!("{schema}.{}", name.name));
+            }
+            places.truncate(1);
+        }
+        Some(format!("{}.{}", places.first().unwrap_or(&"public"), name.name))
+    }
+}

@@ -1,0 +1,194 @@
+//! From a connection to a session: what the client may ask for, and who it is.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::{Ended, Session, extended};
+use crate::frame::{Frame, Reader, Writer, put_text, split, take_text};
+use crate::refusal::Refusal;
+use crate::server::Shared;
+use crate::upstream::Upstream;
+
+const PROTOCOL: u32 = 196_608;
+const CANCEL: u32 = 80_877_102;
+const TLS: u32 = 80_877_103;
+const GSS: u32 = 80_877_104;
+
+/// Parameters of a startup message that Redshift takes.
+const PARAMETERS: &[&str] = &[
+    "user",
+    "database",
+    "client_encoding",
+    "application_name",
+    "datestyle",
+    "timezone",
+    "extra_float_digits",
+    "options",
+    "client_protocol_version",
+    "driver_version",
+    "os_version",
+];
+
+/// `None` for a cancel request, and for a client that was turned away.
+pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Option<Session>, Ended> {
+    let (mut reader, mut writer) = split(stream);
+    let parameters = loop {
+        let mut message = reader.startup().await?;
+        match message.get_u32() {
+            TLS | GSS => writer.raw(b"N").await?,
+            CANCEL => {
+                cancel(&shared, message).await?;
+                return Ok(None);
+            }
+            PROTOCOL => break parameters(message),
+            _ => return turn_away(&mut writer, &Refusal::new("08P01", "unsupported frontend protocol")).await,
+        }
+    };
+    let get = |name: &str| parameters.get(name).cloned().unwrap_or_default();
+    let user = get("user");
+    if !log_in(&mut reader, &mut writer, &shared, &user).await? {
+        let refusal = Refusal::new("28000", format!("password authentication failed for user \"{user}\""));
+        return turn_away(&mut writer, &refusal).await;
+    }
+    let database = if parameters.contains_key("database") { get("database") } else { user.clone() };
+    if database != shared.behind.database {
+        return turn_away(&mut writer, &Refusal::new("3D000", format!("database \"{database}\" does not exist"))).await;
+    }
+    if let Err(refusal) = examine(&parameters) {
+        return turn_away(&mut writer, &refusal).await;
+    }
+    let upstream = match Upstream::connect(&shared.behind, &user, &get("application_name")).await? {
+        Ok(upstream) => upstream,
+        Err(refusal) => return turn_away(&mut writer, &refusal).await,
+    };
+    let cancel = Arc::new(Notify::new());
+    shared.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(upstream.key.clone(), cancel.clone());
+    writer.put(&Frame::new(b'R', vec![0; 4])).await?;
+    for (name, value) in [
+        ("server_version", "8.0.2"),
+        ("server_encoding", "UNICODE"),
+        ("client_encoding", "UTF8"),
+        ("DateStyle", "ISO, MDY"),
+        ("TimeZone", "UTC"),
+        ("integer_datetimes", "on"),
+        ("session_authorization", &user),
+    ] {
+        let mut body = BytesMut::new();
+        put_text(&mut body, name);
+        put_text(&mut body, value);
+        writer.put(&Frame::new(b'S', body)).await?;
+    }
+    writer.put(&Frame::new(b'K', upstream.key.clone())).await?;
+    let id = shared.number();
+    let mut session = Session {
+        id,
+        user,
+        reader,
+        writer,
+        upstream,
+        temporary: HashSet::new(),
+        temporary_before: HashSet::new(),
+        search_path: vec!["public".to_owned()],
+        settings: BTreeMap::new(),
+        statement_timeout: None,
+        transaction: 0,
+        last_copy_id: -1,
+        last_copy_count: 0,
+        last_copy_before: (-1, 0),
+        copy_is_open: false,
+        cancel,
+        extended: extended::Extended::default(),
+        shared,
+    };
+    session.ready().await?;
+    Ok(Some(session))
+}
+
+fn parameters(mut message: Bytes) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::new();
+    while message.remaining() > 1 {
+        let name = take_text(&mut message).to_lowercase();
+        if name.is_empty() {
+            break;
+        }
+        parameters.insert(name, take_text(&mut message));
+    }
+    parameters
+}
+
+/// Redshift knows few parameters, and refuses the others.
+fn examine(parameters: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let unknown = |name: &str| Refusal::new("42704", format!("unrecognized configuration parameter \"{name}\""));
+    let digits = |value: &str| {
+        if value.parse::<i32>().is_ok_and(|digits| (-15..=2).contains(&digits)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "22023",
+            format!("{value} is outside the valid range for parameter \"extra_float_digits\" (-15 .. 2)"),
+        ))
+    };
+    for (name, value) in parameters {
+        if !PARAMETERS.contains(&name.as_str()) {
+            return Err(unknown(name));
+        }
+        if name == "extra_float_digits" {
+            digits(value)?;
+        }
+        if name == "options" {
+            let words: Vec<&str> = value.split_whitespace().filter(|word| *word != "-c").collect();
+            for word in words {
+                let (name, value) =
+                    word.trim_start_matches("-c").trim_start_matches("--").split_once('=').unwrap_or((word, ""));
+                match name.to_lowercase().as_str() {
+                    "extra_float_digits" => digits(value)?,
+                    "query_group" | "statement_timeout" | "datestyle" | "timezone" => {
+                        return Err(Refusal::not_modelled("settings in the startup message"));
+                    }
+                    _ => return Err(unknown(name)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks for the password, by MD5.
+async fn log_in(
+    reader: &mut Reader<TcpStream>,
+    writer: &mut Writer<TcpStream>,
+    shared: &Shared,
+    user: &str,
+) -> Result<bool, Ended> {
+    let salt: [u8; 4] = std::array::from_fn(|_| fastrand::u8(..));
+    let mut body = BytesMut::new();
+    body.put_u32(5);
+    body.put_slice(&salt);
+    writer.put(&Frame::new(b'R', body)).await?;
+    writer.flush().await?;
+    let answer = reader.next().await?;
+    let password = shared.password(user).await;
+    let expected = password
+        .map(|password| postgres_protocol::authentication::md5_hash(user.as_bytes(), password.as_bytes(), salt));
+    Ok(answer.tag == b'p' && expected.is_some_and(|expected| expected == answer.first_text()))
+}
+
+async fn turn_away(writer: &mut Writer<TcpStream>, refusal: &Refusal) -> Result<Option<Session>, Ended> {
+    writer.put(&Frame::error(refusal, "FATAL")).await?;
+    writer.flush().await?;
+    Ok(None)
+}
+
+async fn cancel(shared: &Shared, key: Bytes) -> Result<(), Ended> {
+    shared.cancel(&key);
+    Upstream::cancel(&shared.behind.socket, &key).await
+}
+
+/// Cancel requests for this session come too late.
+pub(super) fn forget(shared: &Shared, key: &Bytes) {
+    shared.cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+}
