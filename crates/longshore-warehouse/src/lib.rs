@@ -15,9 +15,12 @@ mod entries;
 mod entry;
 mod error;
 mod layout;
+mod lines;
 mod load;
 mod name;
+mod plain;
 pub mod postgres;
+mod session;
 mod sql;
 mod table;
 #[cfg(feature = "testing")]

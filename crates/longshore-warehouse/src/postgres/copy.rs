@@ -11,7 +11,7 @@ use bytes::Buf;
 use futures::{SinkExt, TryFutureExt};
 use tokio_postgres::{CopyInSink, Error};
 
-use super::connect::Session;
+use crate::session::Session;
 use super::encode::{HEADER, Output, TRAILER};
 use super::error;
 use super::plan::Plan;

@@ -10,9 +10,9 @@ use std::ops::Range;
 use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::error::DbError;
 
-use super::connect::Session;
+use crate::session::Session;
 use super::error::{self, During};
-use super::lines::{Lines, Place};
+use crate::lines::{Lines, Place};
 use super::merge::{self, Staging};
 use super::plan::Plan;
 use crate::{Kind, LoadSpec, Mode, WarehouseError};

@@ -9,7 +9,7 @@ use std::ops::Range;
 use longshore_postgres::quote::ident;
 use tokio_postgres::Error;
 
-use super::connect::{Answer, Session};
+use crate::session::{Answer, Session};
 use super::plan::Plan;
 use crate::Mode;
 

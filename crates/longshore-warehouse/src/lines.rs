@@ -10,7 +10,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Object and line of every row that was written, in the order of writing.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     spans: Vec<Span>,
     /// Pairs of gap and count, each a varint.
     runs: Vec<u8>,
@@ -34,24 +34,24 @@ struct Span {
 
 /// Where a row came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) object: u32,
-    pub(super) line: Option<u64>,
+pub(crate) struct Place {
+    pub(crate) object: u32,
+    pub(crate) line: Option<u64>,
 }
 
 impl Lines {
     /// Rows so far.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Whether there were none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
     /// Adds rows of one object.
-    pub(super) fn add(&mut self, object: u32, lines: &[u64]) {
+    pub(crate) fn add(&mut self, object: u32, lines: &[u64]) {
         if self.spans.last().is_none_or(|span| span.object != object) {
             self.end_run();
             let is_known = self.runs.len() < MOST_BYTES;
@@ -80,7 +80,7 @@ impl Lines {
     }
 
     /// Where a row came from; the first is 0.
-    pub(super) fn find(&self, row: u64) -> Option<Place> {
+    pub(crate) fn find(&self, row: u64) -> Option<Place> {
         if row >= self.rows {
             return None;
         }
