@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use longshore_postgres::quote::literal;
 
-use crate::session::{self, Session};
 use super::{Shared, describe, ledger, plan};
+use crate::session::{self, Session};
 use crate::{Finding, LoadId, Mode, Severity, Swept, TableName, WarehouseError};
 
 /// The least version whose catalog and statements this driver knows.

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use longshore_postgres::quote::literal;
 use tokio_postgres::Error;
 
-use crate::session::{self, Answer, Session};
 use super::copy::{self, Chunk, Copy};
 use super::error::{self, During};
-use crate::lines::Lines;
 use super::merge::{Applied, Staging};
 use super::plan::Plan;
 use super::{Shared, describe, fault, ledger, merge};
+use crate::lines::Lines;
+use crate::session::{self, Answer, Session};
 use crate::{
     Begun, Committed, Entry, EntryKind, Kind, Load, LoadSpec, Receipt, RowBatch, Tally, WarehouseError, crash_point,
     entries,

@@ -232,11 +232,7 @@ pub fn encoded(types: &[(&str, i32)], rows: &arrow_array::RecordBatch, into: &mu
 
 impl Postgres {
     /// How the ledger knows a table, if there is a ledger.
-    async fn named(
-        &self,
-        session: &Session,
-        table: &TableName,
-    ) -> Result<Option<QualifiedName>, WarehouseError> {
+    async fn named(&self, session: &Session, table: &TableName) -> Result<Option<QualifiedName>, WarehouseError> {
         if !self.shared.ledger_seen.load(Ordering::Relaxed) && !ledger::find(session).await? {
             return Ok(None);
         }

@@ -196,7 +196,8 @@ impl Numbering {
 
 /// The error for a table that is not there, with what was meant.
 async fn missing(session: &Session, name: &TableName, at: &QualifiedName) -> Result<WarehouseError, WarehouseError> {
-    let error = WarehouseError::new(Kind::Missing, format!("the table `{name}` does not exist, or this user may not see it"));
+    let error =
+        WarehouseError::new(Kind::Missing, format!("the table `{name}` does not exist, or this user may not see it"));
     let doing = || format!("looking for tables like `{name}`");
     let names = |answers: &[Answer]| -> Vec<String> {
         rows(answers).iter().filter_map(|row| row.get(0).map(str::to_owned)).collect()
@@ -274,7 +275,10 @@ pub(super) mod tests {
     #[test]
     fn the_catalog_is_asked_by_folded_names() {
         let name = resolved(&"Sales.\"Order's\"".parse().unwrap());
-        assert!(columns_sql(&name).ends_with("WHERE table_schema = 'sales' AND table_name = 'order''s' ORDER BY ordinal_position"));
+        assert!(
+            columns_sql(&name)
+                .ends_with("WHERE table_schema = 'sales' AND table_name = 'order''s' ORDER BY ordinal_position")
+        );
         assert_eq!(path_sql("sales"), "SET search_path TO \"sales\"");
     }
 }

@@ -57,14 +57,9 @@ pub(super) enum Misfit {
     /// Text that equals the token.
     Token,
     /// NUL, which would end the row.
-    Nul {
-        row: usize,
-        column: usize,
-    },
+    Nul { row: usize, column: usize },
     /// More bytes than a row may have.
-    TooLong {
-        row: usize,
-    },
+    TooLong { row: usize },
 }
 
 /// The columns of a batch, ready to be read row by row.
@@ -186,12 +181,7 @@ impl<'a> Columns<'a> {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A number by as many digits as it needs, with an exponent where zeros would be many.
-fn float(
-    size: f64,
-    plain: &dyn std::fmt::Display,
-    exponent: &dyn std::fmt::LowerExp,
-    out: &mut Vec<u8>,
-) {
+fn float(size: f64, plain: &dyn std::fmt::Display, exponent: &dyn std::fmt::LowerExp, out: &mut Vec<u8>) {
     let magnitude = size.abs();
     if size.is_nan() {
         out.extend_from_slice(b"NaN");
@@ -270,10 +260,9 @@ mod tests {
     fn lines(wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
         let rows = columns[0].len();
         let names = (0..columns.len()).map(|n| format!("c{n}"));
-        let batch = RecordBatch::try_from_iter_with_nullable(
-            names.zip(columns).map(|(name, column)| (name, column, true)),
-        )
-        .unwrap();
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(names.zip(columns).map(|(name, column)| (name, column, true)))
+                .unwrap();
         let numbers: Vec<u64> = (0..rows as u64).map(|n| n + 2).collect();
         let token = token();
         let mut chunk = Chunk::default();
@@ -297,7 +286,13 @@ mod tests {
         let written = texts(&values.map(Some)).unwrap();
         let found: Vec<&str> = written.split_inclusive('\n').collect();
         assert_eq!(
-            found.concat().replace("7,", "\u{1}").split('\u{1}').skip(1).map(|l| l.split_once(',').unwrap().1).collect::<String>(),
+            found
+                .concat()
+                .replace("7,", "\u{1}")
+                .split('\u{1}')
+                .skip(1)
+                .map(|l| l.split_once(',').unwrap().1)
+                .collect::<String>(),
             "a\n\"a,b\"\n\"say \"\"x\"\"\"\n\"\"\"\"\n\"two\nlines\"\n\"cr\r\"\n\" lead\"\n\"trail\t\"\n\\N\nÜ|日\n"
         );
     }
@@ -323,7 +318,10 @@ mod tests {
             (Wire::Bool, Arc::new(BooleanArray::from(vec![true, false]))),
             (Wire::Int8, Arc::new(Int64Array::from(vec![i64::MIN, 7]))),
             (Wire::Float8, Arc::new(Float64Array::from(vec![0.1, 1e300]))),
-            (Wire::Decimal { scale: 2 }, Arc::new(Decimal128Array::from(vec![-5, 1234]).with_precision_and_scale(9, 2).unwrap())),
+            (
+                Wire::Decimal { scale: 2 },
+                Arc::new(Decimal128Array::from(vec![-5, 1234]).with_precision_and_scale(9, 2).unwrap()),
+            ),
             (Wire::Date, Arc::new(Date32Array::from(vec![0, 19_782]))),
             (Wire::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![0, -1]))),
             (Wire::Instant, Arc::new(TimestampMicrosecondArray::from(vec![0, 1]).with_timezone("UTC"))),

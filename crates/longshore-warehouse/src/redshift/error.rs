@@ -31,7 +31,9 @@ const OF_STORE: &[(&[&str], Verdict)] = &[
         (
             Kind::AccessDenied,
             "Redshift may not take on the role",
-            Some("attach the role of `iam_role` to the cluster or workgroup, and let it be assumed by redshift.amazonaws.com"),
+            Some(
+                "attach the role of `iam_role` to the cluster or workgroup, and let it be assumed by redshift.amazonaws.com",
+            ),
         ),
     ),
     (
@@ -69,9 +71,9 @@ const OF_STORE: &[(&[&str], Verdict)] = &[
 fn judge(code: &str, message: &str, detail: &str) -> Verdict {
     let says = |words: &str| message.contains(words) || detail.contains(words);
     let rows = || Kind::Rows { object: None, line: None, column: None };
-    let is_of_store = says("S3ServiceException") || says("IAM") || says("S3") || says("manifest") || says("credentials");
-    if is_of_store
-        && let Some((_, verdict)) = OF_STORE.iter().find(|(words, _)| words.iter().any(|words| says(words)))
+    let is_of_store =
+        says("S3ServiceException") || says("IAM") || says("S3") || says("manifest") || says("credentials");
+    if is_of_store && let Some((_, verdict)) = OF_STORE.iter().find(|(words, _)| words.iter().any(|words| says(words)))
     {
         return verdict.clone();
     }
@@ -96,7 +98,9 @@ fn judge(code: &str, message: &str, detail: &str) -> Verdict {
 fn by_code(code: &str) -> Verdict {
     let rows = Kind::Rows { object: None, line: None, column: None };
     match code {
-        "40001" | "40P01" => (Kind::Conflict, "another transaction holds what this one needs, and each held up the other", None),
+        "40001" | "40P01" => {
+            (Kind::Conflict, "another transaction holds what this one needs, and each held up the other", None)
+        }
         "55P03" => (Kind::Busy, "somebody else holds a lock on it", None),
         "57014" => (
             Kind::Busy,
@@ -181,7 +185,9 @@ pub(super) fn failed(doing: &str, error: &Error) -> WarehouseError {
 pub(super) fn failed_on_ours(doing: &str, error: &Error) -> WarehouseError {
     let failed = failed(doing, error);
     match error.as_db_error() {
-        Some(refusal) if *failed.kind() == Kind::Missing && is_gone(refusal.message()) => failed.with_kind(Kind::Conflict),
+        Some(refusal) if *failed.kind() == Kind::Missing && is_gone(refusal.message()) => {
+            failed.with_kind(Kind::Conflict)
+        }
         _ => failed,
     }
 }
@@ -211,14 +217,22 @@ mod tests {
         let gone = "S3ServiceException:The specified key does not exist.,Status 404,Error NoSuchKey,Rid X";
         let region = "The S3 bucket addressed by the query is in a different region from this cluster.";
         for (message, detail, kind) in [
-            ("1023", "Serializable isolation violation on table - 141349, transactions forming the cycle are: 1, 2", Kind::Conflict),
+            (
+                "1023",
+                "Serializable isolation violation on table - 141349, transactions forming the cycle are: 1, 2",
+                Kind::Conflict,
+            ),
             ("1023 ", "", Kind::Conflict),
             ("1018", "", Kind::Missing),
             ("Relation orders does not exist in the database.", "", Kind::Missing),
             (denied, "", Kind::AccessDenied),
             ("Problem reading manifest file - S3ServiceException:Access Denied,Status 403", "", Kind::AccessDenied),
             ("COPY with MANIFEST parameter requires full path of an Amazon S3 object.", "", Kind::AccessDenied),
-            ("User arn:aws:redshift is not authorized to assume IAM Role arn:aws:iam::1:role/x", "", Kind::AccessDenied),
+            (
+                "User arn:aws:redshift is not authorized to assume IAM Role arn:aws:iam::1:role/x",
+                "",
+                Kind::AccessDenied,
+            ),
             (slow, "", Kind::Conflict),
             (gone, "", Kind::Conflict),
             ("The specified S3 prefix 'a' does not exist", "", Kind::Conflict),

@@ -78,7 +78,7 @@ pub(super) struct Parts {
     flying: JoinSet<Result<(), WarehouseError>>,
 }
 
-/// What came of the parts.
+/// Where a row came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// The row of the load; the first is 0.
@@ -195,6 +195,17 @@ impl Parts {
         if self.rows.is_empty() { Vec::new() } else { parts.chain([manifest_key(&self.folder)]).collect() }
     }
 
+    /// Ends what is on its way, so that nothing is written any more.
+    pub(super) async fn stop(&mut self) {
+        self.flying.shutdown().await;
+    }
+
+    /// All that was written is removed.
+    pub(super) fn forget(&mut self) {
+        self.rows.clear();
+        self.open.clear();
+    }
+
     /// Where the row at a line of a part came from, by the URL that the server gives; the first line is 1.
     pub(super) fn find(&self, url: &str, line: i64) -> Option<Place> {
         let number: usize = url.trim().rsplit_once("part-")?.1.get(..5)?.parse().ok()?;
@@ -233,7 +244,7 @@ fn stopped(error: tokio::task::JoinError) -> WarehouseError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
     use std::sync::Mutex;
@@ -245,7 +256,7 @@ mod tests {
 
     /// A bucket in memory.
     #[derive(Debug, Default)]
-    struct Memory(Mutex<BTreeMap<String, Bytes>>);
+    pub(in super::super) struct Memory(Mutex<BTreeMap<String, Bytes>>);
 
     #[async_trait]
     impl Staging for Memory {

@@ -48,7 +48,8 @@ impl Plan {
             wires.push(wire);
         }
         let compared = layout.key.iter().chain(&layout.order_by);
-        let document = compared.map(|index| &table.table.columns[layout.columns[*index]]).find(|c| c.ty == ColumnType::Json);
+        let document =
+            compared.map(|index| &table.table.columns[layout.columns[*index]]).find(|c| c.ty == ColumnType::Json);
         if let Some(column) = document {
             return Err(unsupported(format!("the column `{}` is a SUPER, which cannot be compared", column.name))
                 .cure("name another column in the pipeline's `key` or `order_by`"));

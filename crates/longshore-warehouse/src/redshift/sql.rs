@@ -114,7 +114,11 @@ impl Statements<'_> {
 
     /// The columns that are no key, as `assigned`.
     fn rest(&self, assigned: impl Fn(usize) -> String) -> String {
-        self.indexes().filter(|index| !self.plan.layout.key.contains(index)).map(assigned).collect::<Vec<_>>().join(", ")
+        self.indexes()
+            .filter(|index| !self.plan.layout.key.contains(index))
+            .map(assigned)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The target's row `t` and the staged row `s` have the same key.
@@ -157,7 +161,8 @@ impl Statements<'_> {
             return None;
         }
         let key = self.plan.layout.key.iter().map(|index| format!("\"c{index}\"")).collect::<Vec<_>>().join(", ");
-        let newest = self.plan.layout.order_by.map_or_else(String::new, |index| format!("\"c{index}\" DESC NULLS LAST, "));
+        let newest =
+            self.plan.layout.order_by.map_or_else(String::new, |index| format!("\"c{index}\" DESC NULLS LAST, "));
         let columns = format!("\"_ls_file\", \"_ls_row\", {}", self.staged(""));
         Some(format!(
             "CREATE TEMP TABLE {} {} AS SELECT {columns} FROM (SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {key} \
@@ -261,7 +266,10 @@ mod tests {
              \"c0\" VARCHAR(128), \"c1\" BIGINT) DISTSTYLE KEY DISTKEY (\"c1\")",
         );
         assert_eq!((sql.create_last(), sql.count_rows(), sql.replace_rows(true)), (None, None, None));
-        expect(&sql.insert_rows(), "INSERT INTO \"public\".\"orders\" (\"name\", \"id\") SELECT \"c0\", \"c1\" FROM STAGE");
+        expect(
+            &sql.insert_rows(),
+            "INSERT INTO \"public\".\"orders\" (\"name\", \"id\") SELECT \"c0\", \"c1\" FROM STAGE",
+        );
         expect(&sql.drop(), "DROP TABLE STAGE");
     }
 
