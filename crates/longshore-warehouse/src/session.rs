@@ -92,7 +92,10 @@ impl Pool {
             }
             done => (session, done),
         };
-        session.give_back();
+        // One that does not answer may still be busy with what was asked.
+        if !matches!(&done, Err(failed) if *failed.kind() == Kind::Unreachable) {
+            session.give_back();
+        }
         done
     }
 

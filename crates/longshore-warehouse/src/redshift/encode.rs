@@ -282,19 +282,20 @@ mod tests {
 
     #[test]
     fn a_text_stands_in_quotes_where_it_has_to() {
-        let values = ["a", "a,b", "say \"x\"", "\"", "two\nlines", "cr\r", " lead", "trail\t", r"\N", "Ü|日"];
-        let written = texts(&values.map(Some)).unwrap();
-        let found: Vec<&str> = written.split_inclusive('\n').collect();
-        assert_eq!(
-            found
-                .concat()
-                .replace("7,", "\u{1}")
-                .split('\u{1}')
-                .skip(1)
-                .map(|l| l.split_once(',').unwrap().1)
-                .collect::<String>(),
-            "a\n\"a,b\"\n\"say \"\"x\"\"\"\n\"\"\"\"\n\"two\nlines\"\n\"cr\r\"\n\" lead\"\n\"trail\t\"\n\\N\nÜ|日\n"
-        );
+        for (text, written) in [
+            ("a", "a"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("\"", "\"\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("cr\r", "\"cr\r\""),
+            (" lead", "\" lead\""),
+            ("trail\t", "\"trail\t\""),
+            (r"\N", r"\N"),
+            ("Ü|日", "Ü|日"),
+        ] {
+            assert_eq!(texts(&[Some(text)]).unwrap(), format!("7,2,{written}\n"), "{text:?}");
+        }
     }
 
     #[test]

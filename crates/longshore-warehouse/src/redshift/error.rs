@@ -11,7 +11,7 @@ use tokio_postgres::error::DbError;
 use crate::{Fault, Kind, WarehouseError};
 
 /// What to make of a refusal: the kind, what to say, and what to do.
-type Verdict = (Kind, &'static str, Option<&'static str>);
+pub(super) type Verdict = (Kind, &'static str, Option<&'static str>);
 
 const ROLE: &str = "let the role list the bucket (s3:ListBucket) and get what is under the staging prefix (s3:GetObject; \
      kms:Decrypt where it is encrypted by a key of yours)";
@@ -71,11 +71,8 @@ const OF_STORE: &[(&[&str], Verdict)] = &[
 fn judge(code: &str, message: &str, detail: &str) -> Verdict {
     let says = |words: &str| message.contains(words) || detail.contains(words);
     let rows = || Kind::Rows { object: None, line: None, column: None };
-    let is_of_store =
-        says("S3ServiceException") || says("IAM") || says("S3") || says("manifest") || says("credentials");
-    if is_of_store && let Some((_, verdict)) = OF_STORE.iter().find(|(words, _)| words.iter().any(|words| says(words)))
-    {
-        return verdict.clone();
+    if let Some(verdict) = of_store(message).or_else(|| of_store(detail)) {
+        return verdict;
     }
     if is_load_error(message) {
         return (rows(), "Redshift refuses a value", None);
@@ -93,6 +90,14 @@ fn judge(code: &str, message: &str, detail: &str) -> Verdict {
         return (Kind::Full, "no space is left on the cluster", Some("delete or VACUUM, or resize the cluster"));
     }
     by_code(code)
+}
+
+/// What to make of words about the bucket that COPY reads; `None` where they are about something else.
+pub(super) fn of_store(said: &str) -> Option<Verdict> {
+    let says = |words: &&str| said.contains(*words);
+    let is_of_store = ["S3", "IAM", "MANIFEST", "manifest", "credentials"].iter().any(says);
+    let (_, verdict) = OF_STORE.iter().find(|(words, _)| is_of_store && words.iter().any(says))?;
+    Some(verdict.clone())
 }
 
 fn by_code(code: &str) -> Verdict {

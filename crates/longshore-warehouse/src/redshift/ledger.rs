@@ -445,7 +445,6 @@ pub(super) fn sql(user: &str) -> String {
         "CREATE SCHEMA IF NOT EXISTS \"longshore\";
 GRANT USAGE, CREATE ON SCHEMA \"longshore\" TO {user};
 {META};
-INSERT INTO \"longshore\".\"meta\" (\"version\") VALUES ({VERSION});
 GRANT ALL ON TABLE \"longshore\".\"meta\" TO {user};
 -- {user} then makes a pair of tables for each target: longshore.head_… and longshore.ledger_…
 "

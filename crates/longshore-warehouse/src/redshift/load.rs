@@ -465,14 +465,14 @@ impl Load for RedshiftLoad {
     async fn commit(mut self: Box<Self>, tallies: &[Tally]) -> Result<Committed, WarehouseError> {
         let committed = self.commit_or_fail(tallies).await;
         match &committed {
-            Ok(_) => self.tidy().await,
-            // Staged rows end with the connection; one that is silent is told to stop.
+            Ok(Committed::Loaded(_)) => self.tidy().await,
+            // Staged rows and what was set end with the connection; one that is silent is told to stop.
             Err(error) if *error.kind() == Kind::Unreachable => {
                 if let Some(session) = self.session.take() {
                     tokio::spawn(session.abandon());
                 }
             }
-            Err(_) => drop(self.session.take()),
+            _ => drop(self.session.take()),
         }
         self.clear().await;
         committed

@@ -254,7 +254,7 @@ impl Warehouse for Redshift {
         let (name, ledger) = named(table);
         let lookup = |session: Session| async {
             let known = match self.has_ledger(&session, &name, &ledger).await {
-                Ok(true) => ledger.lookup(&session, candidates).await,
+                Ok(true) => self.or_forget(&name, ledger.lookup(&session, candidates).await),
                 Ok(false) => Ok(Known::default()),
                 Err(error) => Err(error),
             };
@@ -267,7 +267,7 @@ impl Warehouse for Redshift {
         let (name, ledger) = named(table);
         let page = |session: Session| async {
             let page = match self.has_ledger(&session, &name, &ledger).await {
-                Ok(true) => ledger.page(&session, after).await,
+                Ok(true) => self.or_forget(&name, ledger.page(&session, after).await),
                 Ok(false) => Ok(Vec::new()),
                 Err(error) => Err(error),
             };
@@ -344,6 +344,11 @@ impl Redshift {
         ledger: &Ledger,
     ) -> Result<bool, WarehouseError> {
         Ok(has(&self.shared.ledgers, table) || ledger.find(session).await?)
+    }
+
+    /// Looks for a ledger again that turned out to be of no use.
+    fn or_forget<T>(&self, table: &QualifiedName, used: Result<T, WarehouseError>) -> Result<T, WarehouseError> {
+        used.inspect_err(|_| self.shared.forget_ledger(table))
     }
 }
 

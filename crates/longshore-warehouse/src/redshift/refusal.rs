@@ -72,6 +72,15 @@ fn explained(
     refusal: &str,
 ) -> WarehouseError {
     let detail = detail.unwrap_or_default();
+    // What the server could not get from the bucket it notes as a load error too.
+    if let Some((kind, why, cure)) = error::of_store(&detail.message) {
+        let failed =
+            WarehouseError::new(kind, format!("staging rows for `{}`: {why}", spec.table)).server(detail.message);
+        return match cure {
+            Some(cure) => failed.cure(cure),
+            None => failed,
+        };
+    }
     let place = parts.find(&detail.file, detail.line);
     let (object, line) = match place {
         Some(Place::Row(row)) => lines.find(row).map_or((None, None), |place| (Some(place.object), place.line)),
@@ -160,6 +169,11 @@ mod tests {
             "line 4 of `b.csv`, column `name`: a value that is too long or out of the type's range"
         );
         assert!(error.server_text().is_some_and(|text| text.contains("DDL length")));
+        // What lies in the bucket's rights is no fault of the rows.
+        let message = "COPY with MANIFEST parameter requires full path of an Amazon S3 object.".to_owned();
+        let detail = Detail { code: 8001, message, ..Detail::default() };
+        let error = explained(&plan, &spec, &parts, &lines, Some(detail), "Load into table 't' failed.");
+        assert_eq!(*error.kind(), Kind::AccessDenied);
         // Where the server says nothing, nothing is guessed.
         let error = explained(&plan, &spec, &parts, &lines, None, "Load into table 't' failed.");
         assert_eq!(*error.kind(), Kind::Rows { object: None, line: None, column: None });
