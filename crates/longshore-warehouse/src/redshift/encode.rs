@@ -5,6 +5,7 @@
 //! text that reads like the token from being NULL is not documented; so the token is drawn at random for
 //! each load, and a text that equals it ends the load, which then draws another.
 
+use std::fmt;
 use std::io::Write;
 
 use arrow_array::cast::AsArray;
@@ -153,8 +154,8 @@ impl<'a> Columns<'a> {
             Cells::Int2(values) => shown(out, format_args!("{}", values[row])),
             Cells::Int4(values) => shown(out, format_args!("{}", values[row])),
             Cells::Int8(values) => shown(out, format_args!("{}", values[row])),
-            Cells::Float4(values) => float(f64::from(values[row]), &values[row], &values[row], out),
-            Cells::Float8(values) => float(values[row], &values[row], &values[row], out),
+            Cells::Float4(values) => float(values[row], out),
+            Cells::Float8(values) => float(values[row], out),
             Cells::Decimal(values, scale) => decimal(values[row], *scale, out),
             Cells::Date(values) => date(i64::from(values[row]), out),
             Cells::Time(values) => time(values[row], out),
@@ -181,16 +182,16 @@ impl<'a> Columns<'a> {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A number by as many digits as it needs, with an exponent where zeros would be many.
-fn float(size: f64, plain: &dyn std::fmt::Display, exponent: &dyn std::fmt::LowerExp, out: &mut Vec<u8>) {
-    let magnitude = size.abs();
+fn float<T: fmt::Display + fmt::LowerExp + Into<f64> + Copy>(value: T, out: &mut Vec<u8>) {
+    let size: f64 = value.into();
     if size.is_nan() {
         out.extend_from_slice(b"NaN");
     } else if size.is_infinite() {
         out.extend_from_slice(if size > 0.0 { b"Infinity" } else { b"-Infinity" });
-    } else if magnitude == 0.0 || (1e-5..1e16).contains(&magnitude) {
-        shown(out, format_args!("{plain}"));
+    } else if size == 0.0 || (1e-5..1e16).contains(&size.abs()) {
+        shown(out, format_args!("{value}"));
     } else {
-        shown(out, format_args!("{exponent:e}"));
+        shown(out, format_args!("{value:e}"));
     }
 }
 
@@ -336,6 +337,41 @@ mod tests {
              7,3,f,7,1e300,12.34,2024-02-29,1969-12-31 23:59:59.999999,1970-01-01 00:00:00.000001+00,\n"
         );
         assert_eq!((chunk.rows, chunk.has_breaks), (2, false));
+    }
+
+    /// Reads the fields of one record, as RFC 4180 has it.
+    fn fields(record: &str) -> Vec<String> {
+        let mut fields = vec![String::new()];
+        let (mut is_quoted, mut characters) = (false, record.chars().peekable());
+        while let Some(character) = characters.next() {
+            let field = fields.last_mut().unwrap();
+            match character {
+                '"' if is_quoted && characters.peek() == Some(&'"') => {
+                    characters.next();
+                    field.push('"');
+                }
+                '"' => is_quoted = !is_quoted,
+                ',' if !is_quoted => fields.push(String::new()),
+                other => field.push(other),
+            }
+        }
+        fields
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_reads_back(cells in proptest::collection::vec(
+            proptest::option::of("[a-c,\"'\\\\ \t\r\n\u{e9}\u{65e5}]{0,8}"), 1..6
+        )) {
+            let columns: Vec<ArrayRef> = cells
+                .iter()
+                .map(|cell| Arc::new([cell.as_deref()].into_iter().collect::<StringViewArray>()) as ArrayRef)
+                .collect();
+            let chunk = lines(&vec![Wire::Text; cells.len()], columns).unwrap();
+            let record = String::from_utf8(chunk.bytes).unwrap();
+            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| "TOKEN".to_owned()));
+            proptest::prop_assert_eq!(&fields(record.strip_suffix('\n').unwrap())[2..], &expected.collect::<Vec<_>>()[..]);
+        }
     }
 
     #[test]
