@@ -4,19 +4,23 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use crate::environment::{self, Environment};
-use crate::parameter::Values;
+use crate::parameter::{Dialect, Values};
 use crate::pgpass::{self, Login};
 use crate::socket::Keepalive;
 use crate::tls::{Roots, SslMode, Trust};
-use crate::{ConfigError, url};
+use crate::{ConfigError, Credential, Credentials, url};
 
 /// The port of PostgreSQL.
-const DEFAULT_PORT: u16 = 5432;
+const POSTGRES_PORT: u16 = 5432;
+
+/// The port of Redshift.
+const REDSHIFT_PORT: u16 = 5439;
 
 /// A host is given up after this. A server that answers at all does so within a second; a name
 /// server that is down takes some more to be given up.
@@ -41,6 +45,7 @@ pub struct Config {
     pub(crate) trust: Trust,
     ssl_mode: Option<SslMode>,
     password: Option<SecretString>,
+    credentials: Option<Arc<dyn Credentials>>,
     password_file: Option<PathBuf>,
 }
 
@@ -121,7 +126,7 @@ pub(crate) enum ChannelBinding {
 }
 
 impl Config {
-    /// Understands a `postgres://` or `postgresql://` URL. What it leaves open, libpq's environment
+    /// Understands a `postgres://`, `postgresql://` or `redshift://` URL. What it leaves open, libpq's environment
     /// variables say, and for the password `~/.pgpass`.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         Self::with_environment(url, &|name| std::env::var(name).ok())
@@ -141,8 +146,13 @@ impl Config {
             Some(user) => user,
             None => whoami::username().map_err(|_| ConfigError::NoUser)?,
         };
+        if values.dialect() == Dialect::Redshift {
+            takes_no_settings(values)?;
+        }
         let ssl_mode = word(values, "sslmode", SslMode::parse, SslMode::RULE)?;
-        let trust = Trust::new(values, home.as_deref());
+        // The file of the user is for PostgreSQL servers; Redshift's certificates are by public authorities.
+        let is_redshift = values.dialect() == Dialect::Redshift;
+        let trust = Trust::new(values, home.as_deref().filter(|_| !is_redshift));
         if matches!(trust.roots, Roots::System) && ssl_mode.is_some_and(|mode| mode != SslMode::VerifyFull) {
             return Err(values.fault("sslmode", "with `sslrootcert=system` it has to be `verify-full`"));
         }
@@ -170,6 +180,7 @@ impl Config {
             trust,
             ssl_mode,
             password: values.get("password").map(Into::into),
+            credentials: None,
             password_file: text("passfile").map(PathBuf::from).or_else(|| Some(home?.join(".pgpass"))),
         })
     }
@@ -181,7 +192,29 @@ impl Config {
         self
     }
 
-    /// As whom it connects.
+    /// Has user and password fetched for every connection, instead of those that the URL gives.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Who is asked for user and password.
+    pub(crate) fn source(&self) -> Option<&Arc<dyn Credentials>> {
+        self.credentials.as_ref()
+    }
+
+    /// The same with this login, which is final.
+    pub(crate) fn with(&self, login: Credential) -> Self {
+        Self { user: login.user, password: Some(login.password), credentials: None, ..self.clone() }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// As whom it connects, unless credentials say another user.
     pub fn user(&self) -> &str {
         &self.user
     }
@@ -219,6 +252,17 @@ impl Config {
     }
 }
 
+/// Redshift ends a connection that begins with a setting which it does not know, and has no standbys.
+fn takes_no_settings(values: &Values) -> Result<(), ConfigError> {
+    if values.get("options").is_some() {
+        return Err(values.fault("options", "Redshift takes no settings at the login"));
+    }
+    if values.get("target_session_attrs").is_some_and(|word| word != "any") {
+        return Err(values.fault("target_session_attrs", "Redshift has no standbys to choose from"));
+    }
+    Ok(())
+}
+
 /// The servers in the order in which they are tried.
 fn targets(values: &Values) -> Result<Vec<Target>, ConfigError> {
     let list = |name| values.get(name).map(|list: &str| list.split(',').collect::<Vec<_>>());
@@ -237,7 +281,8 @@ fn targets(values: &Values) -> Result<Vec<Target>, ConfigError> {
     (0..count)
         .map(|at| {
             let port = match entry(&ports, at) {
-                None => DEFAULT_PORT,
+                None if values.dialect() == Dialect::Redshift => REDSHIFT_PORT,
+                None => POSTGRES_PORT,
                 Some(port) => port
                     .parse()
                     .ok()
@@ -463,6 +508,49 @@ mod tests {
             fault("postgres://u@h", &[("PGSERVICE", "prod")]),
             "`PGSERVICE` asks for a connection service, which is not supported here (write host, port, database and user into the URL instead)"
         );
+    }
+
+    #[test]
+    fn a_redshift_url_has_its_own_port_and_public_authorities() {
+        let config = good("redshift://loader@cluster.example.com/analytics");
+        assert_eq!(config.describe(), "loader@cluster.example.com:5439/analytics");
+        assert_eq!(config.ssl_mode(&config.targets[0]), SslMode::VerifyFull);
+        let config = with("redshift://u@h", &[("HOME", "/home/u")]).expect("good");
+        assert!(matches!(config.trust.roots, Roots::Usual(None)), "{:?}", config.trust);
+        let config = good("redshift://u@h:1?sslrootcert=/ca.pem");
+        assert!(matches!(&config.trust.roots, Roots::File(path) if path == Path::new("/ca.pem")));
+        let config = good("redshift://u@localhost/d");
+        assert_eq!(config.ssl_mode(&config.targets[0]), SslMode::Prefer);
+        assert_eq!(good("redshift://u@h?sslmode=require").ssl_mode(&config.targets[0]), SslMode::Require);
+    }
+
+    #[test]
+    fn a_redshift_url_takes_no_settings() {
+        assert_eq!(
+            fault("redshift://u@h?options=-c%20a%3Db", &[]),
+            "`options` in the URL breaks the rule: Redshift takes no settings at the login"
+        );
+        assert_eq!(
+            fault("redshift://u@h", &[("PGOPTIONS", "-c a=b")]),
+            "`PGOPTIONS` breaks the rule: Redshift takes no settings at the login"
+        );
+        assert_eq!(
+            fault("redshift://u@h?target_session_attrs=read-write", &[]),
+            "`target_session_attrs` in the URL breaks the rule: Redshift has no standbys to choose from"
+        );
+    }
+
+    #[test]
+    fn fetched_credentials_replace_those_of_the_url() {
+        let config = with("redshift://u:old@h/d", &[]).expect("good");
+        let login = Credential { user: "IAM:loader".to_owned(), password: "hunter2".into() };
+        let config = config.with(login);
+        assert_eq!(config.user(), "IAM:loader");
+        assert_eq!(
+            config.password(&config.targets[0]).map(|p| p.expose_secret().to_owned()).as_deref(),
+            Some("hunter2")
+        );
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 
     #[test]

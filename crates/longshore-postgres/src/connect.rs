@@ -13,7 +13,7 @@ use crate::config::{ChannelBinding, Config, Role, Target};
 use crate::connection::{Connection, Route};
 use crate::socket::{self, Deadline, Socket};
 use crate::tls::{self, Already, Encrypted, SslMode};
-use crate::{ConnectError, Hop};
+use crate::{ConnectError, Credential, Credentials, Hop};
 
 /// Asks a server whether it speaks TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -24,6 +24,34 @@ impl Config {
     /// As with libpq, a host that refuses the login ends the search: the others would have to
     /// refuse it too.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        match self.source() {
+            Some(credentials) => self.with(self.fetch(credentials.as_ref()).await?).connect_as().await,
+            None => self.connect_as().await,
+        }
+    }
+
+    /// Fetches a login, within the time that a host has too.
+    async fn fetch(&self, credentials: &dyn Credentials) -> Result<Credential, ConnectError> {
+        let fetched = match self.connect_timeout {
+            Some(limit) => tokio::time::timeout(limit, credentials.fetch()).await.map_err(|_| {
+                let text = format!("no login for `{}` is given out within {} s", self.database, limit.as_secs());
+                ConnectError::new(Hop::Login, text).transient()
+            })?,
+            None => credentials.fetch().await,
+        };
+        fetched.map_err(|error| {
+            let failure = ConnectError::new(Hop::Login, format!("there is no login for `{}`", self.database));
+            let failure = if error.is_transient() { failure.transient() } else { failure };
+            let failure = match error.hint() {
+                Some(hint) => failure.cure(hint),
+                None => failure,
+            };
+            failure.because(error)
+        })
+    }
+
+    /// Connects, user and password being known.
+    async fn connect_as(&self) -> Result<Connection, ConnectError> {
         let mut failures = Vec::new();
         let rounds: &[Role] = match self.role {
             Role::PreferStandby => &[Role::Standby, Role::Any],

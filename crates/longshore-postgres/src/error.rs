@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It begins otherwise.
-    #[error("the URL begins neither with `postgres://` nor with `postgresql://`")]
+    #[error("the URL begins with none of `postgres://`, `postgresql://` and `redshift://`")]
     NotAUrl,
     /// It is not written as URLs are.
     #[error("the URL cannot be read: {what}")]
@@ -54,7 +54,9 @@ impl ConfigError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotAUrl => "write it as `postgres://user@host:5432/database`".to_owned(),
+            Self::NotAUrl => {
+                "write it as `postgres://user@host:5432/database` or `redshift://user@host:5439/database`".to_owned()
+            }
             Self::Encoding { .. } => {
                 "in user, password and database write `@` as %40, `/` as %2F, `:` as %3A, `%` as %25".to_owned()
             }

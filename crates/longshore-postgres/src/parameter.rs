@@ -86,29 +86,50 @@ pub(crate) enum Origin {
     Variable(&'static str),
 }
 
+/// What the server is, as the URL's scheme says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    #[default]
+    Postgres,
+    Redshift,
+}
+
 /// Values of parameters as they were found, not yet understood. Not `Debug`: one may be a password.
 #[derive(Default)]
-pub(crate) struct Values(BTreeMap<&'static str, (String, Origin)>);
+pub(crate) struct Values {
+    dialect: Dialect,
+    found: BTreeMap<&'static str, (String, Origin)>,
+}
 
 impl Values {
+    /// None yet, for such a server.
+    pub(crate) fn of(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
+    /// What the server is.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Sets a parameter; the last word counts.
     pub(crate) fn set(&mut self, name: &'static str, value: String, origin: Origin) {
-        self.0.insert(name, (value, origin));
+        self.found.insert(name, (value, origin));
     }
 
     /// Returns whether there is a value.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.found.contains_key(name)
     }
 
     /// The value of a parameter. As with libpq, an empty one is none.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|(value, _)| value.as_str()).filter(|value| !value.is_empty())
+        self.found.get(name).map(|(value, _)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// A value that breaks a rule. The value itself stays out of it.
     pub(crate) fn fault(&self, name: &'static str, rule: &'static str) -> ConfigError {
-        let place = match self.0.get(name) {
+        let place = match self.found.get(name) {
             Some((_, Origin::Variable(variable))) => format!("`{variable}`"),
             _ => format!("`{name}` in the URL"),
         };

@@ -1,4 +1,4 @@
-//! `postgres://` URLs, in the forms that libpq takes.
+//! `postgres://` URLs, in the forms that libpq takes, and `redshift://` URLs, which are the same.
 //!
 //! ```text
 //! postgres://[user[:password]@][host[:port],…][/database][?name=value[&…]]
@@ -8,13 +8,17 @@
 //! percent-encoded makes the parts lie elsewhere than they seem.
 
 use crate::ConfigError;
-use crate::parameter::{Origin, Values, honoured};
+use crate::parameter::{Dialect, Origin, Values, honoured};
 
 /// Takes a URL apart.
 pub(crate) fn parse(url: &str) -> Result<Values, ConfigError> {
-    let rest =
-        url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or(ConfigError::NotAUrl)?;
-    let mut values = Values::default();
+    let (rest, dialect) = if let Some(rest) = url.strip_prefix("redshift://") {
+        (rest, Dialect::Redshift)
+    } else {
+        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+        (rest.ok_or(ConfigError::NotAUrl)?, Dialect::Postgres)
+    };
+    let mut values = Values::of(dialect);
 
     // Like libpq, user and password end at the first `@` before any `/`.
     let (userinfo, rest) = match rest.find(['@', '/']) {

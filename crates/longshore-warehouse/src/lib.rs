@@ -3,7 +3,7 @@
 //! A [`Warehouse`] makes the rows of one load visible at once, or not at all, and
 //! writes into its **ledger**, in the same transaction, which objects those rows came
 //! from. The ledger is the only truth about "is it loaded?". A driver lives in a
-//! folder of its own ([`duckdb`], [`postgres`]) and is finished when it passes the conformance suite
+//! folder of its own ([`duckdb`], [`postgres`], [`redshift`]) and is finished when it passes the conformance suite
 //! in `testing::conformance` (feature `testing`), unchanged.
 //!
 //! This crate knows nothing of CSV, buckets or pipelines: it is given typed rows as
@@ -15,9 +15,13 @@ mod entries;
 mod entry;
 mod error;
 mod layout;
+mod lines;
 mod load;
 mod name;
+mod plain;
 pub mod postgres;
+pub mod redshift;
+mod session;
 mod sql;
 mod table;
 #[cfg(feature = "testing")]

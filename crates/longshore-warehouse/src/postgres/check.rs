@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use longshore_postgres::quote::literal;
 
-use super::connect::Session;
-use super::{Shared, connect, describe, ledger, plan};
+use super::{Shared, describe, ledger, plan};
+use crate::session::{self, Session};
 use crate::{Finding, LoadId, Mode, Severity, Swept, TableName, WarehouseError};
 
 /// The least version whose catalog and statements this driver knows.
@@ -208,7 +208,7 @@ pub(super) async fn sweep(
     let mut swept = Swept::default();
     for row in session.ask(sql, doing).await?.first().map(|answer| answer.rows.as_slice()).unwrap_or_default() {
         let (pid, name) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
-        let Some(load_id) = connect::load_of(name, project) else { continue };
+        let Some(load_id) = session::load_of(name, project) else { continue };
         if live.contains(&load_id) || load_id.drawn_at().is_none_or(|drawn_at| drawn_at >= before) {
             continue;
         }

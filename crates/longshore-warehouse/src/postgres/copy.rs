@@ -11,11 +11,11 @@ use bytes::Buf;
 use futures::{SinkExt, TryFutureExt};
 use tokio_postgres::{CopyInSink, Error};
 
-use super::connect::Session;
 use super::encode::{HEADER, Output, TRAILER};
 use super::error;
 use super::plan::Plan;
 use super::{encode, text};
+use crate::session::Session;
 use crate::{RowBatch, WarehouseError};
 
 /// Bytes that are sent at once: large enough that a buffer costs nothing beside its rows, small enough

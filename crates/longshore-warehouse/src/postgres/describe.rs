@@ -4,7 +4,7 @@ use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::SimpleQueryRow;
 
 use super::columns::{self, Wire};
-use super::connect::{Answer, Session};
+use crate::session::{Answer, Session};
 use crate::{Column, ColumnType, Ident, Kind, QualifiedName, Table, TableName, WarehouseError, sql};
 
 /// A table, with what a load has to know beyond [`Table`].

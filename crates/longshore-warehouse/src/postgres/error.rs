@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::io;
 
-use longshore_postgres::{ConnectError, Hop};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -148,29 +147,6 @@ pub(super) fn commit_failed(doing: &str, error: &Error) -> WarehouseError {
 pub(super) fn read_only(doing: &str) -> WarehouseError {
     let (kind, why, cure) = judge("25006");
     WarehouseError::new(kind, format!("{doing}: {why}")).cure(cure.unwrap_or_default())
-}
-
-/// A connection that cannot be had.
-pub(super) fn unconnected(error: ConnectError) -> WarehouseError {
-    let is_full = error.sqlstate() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-    let kind = match error.hop() {
-        _ if is_full => Kind::Busy,
-        _ if error.is_transient() => Kind::Unreachable,
-        Hop::Dns | Hop::Tcp => Kind::Unreachable,
-        Hop::Login => Kind::Login,
-        Hop::Database if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Kind::AccessDenied,
-        Hop::Database => Kind::Missing,
-        _ => Kind::Other,
-    };
-    let failed = WarehouseError::new(kind, error.to_string());
-    let failed = match error.hint() {
-        Some(hint) => failed.cure(hint),
-        None => failed,
-    };
-    match error.into_cause() {
-        Some(cause) => failed.because(cause),
-        None => failed,
-    }
 }
 
 /// Names what is being done when a statement fails.

@@ -10,11 +10,11 @@ use std::ops::Range;
 use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::error::DbError;
 
-use super::connect::Session;
 use super::error::{self, During};
-use super::lines::{Lines, Place};
 use super::merge::{self, Staging};
 use super::plan::Plan;
+use crate::lines::{Lines, Place};
+use crate::session::Session;
 use crate::{Kind, LoadSpec, Mode, WarehouseError};
 
 /// Row (the first is 0) and column that the server names in the CONTEXT of a COPY into `relation`. The

@@ -9,7 +9,7 @@ use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connect::Session;
+use crate::session::Session;
 use crate::{
     Candidate, Cursor, Entry, EntryKind, Generation, Kind, Known, KnownHash, ObjectId, ObjectSpec, PAGE_ENTRIES,
     Position, QualifiedName, WarehouseError,

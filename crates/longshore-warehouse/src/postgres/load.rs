@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use longshore_postgres::quote::literal;
 use tokio_postgres::Error;
 
-use super::connect::Session;
 use super::copy::{self, Chunk, Copy};
 use super::error::{self, During};
-use super::lines::Lines;
 use super::merge::{Applied, Staging};
 use super::plan::Plan;
-use super::{Shared, connect, describe, fault, ledger, merge};
+use super::{Shared, describe, fault, ledger, merge};
+use crate::lines::Lines;
+use crate::session::{self, Answer, Session};
 use crate::{
     Begun, Committed, Entry, EntryKind, Kind, Load, LoadSpec, Receipt, RowBatch, Tally, WarehouseError, crash_point,
     entries,
@@ -45,14 +45,14 @@ pub(super) async fn begin(shared: Arc<Shared>, spec: LoadSpec) -> Result<Begun, 
 
 /// Opens the transaction and finds the table. An idle connection may turn out to be broken. An object
 /// leaves `pending/` once its load is in, so a COMMIT that a crash may undo is not enough.
-async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, super::connect::Answer), WarehouseError> {
+async fn open(shared: &Arc<Shared>, spec: &LoadSpec) -> Result<(Session, Answer), WarehouseError> {
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
          SET LOCAL lock_timeout = {}; SET LOCAL application_name = {};
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
          {}",
         shared.lock_timeout(),
-        literal(&connect::name_of(spec.load_id, &shared.project)),
+        literal(&session::name_of(spec.load_id, &shared.project)),
         describe::find_sql(&spec.table)
     );
     let doing = || format!("beginning a load of `{}`", spec.table);
@@ -101,7 +101,7 @@ impl PgLoad {
     }
 
     /// Describes the table, takes the fence where rows go straight; answers what is in already.
-    async fn begin(&mut self, found: super::connect::Answer) -> Result<Vec<Entry>, WarehouseError> {
+    async fn begin(&mut self, found: Answer) -> Result<Vec<Entry>, WarehouseError> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
         let described = describe::describe(session, &self.spec.table, Some(&found)).await?;
         let is_suspect = self.shared.is_suspect(&described.table.name);
@@ -216,7 +216,7 @@ impl PgLoad {
         refusal: &tokio_postgres::error::DbError,
         named: &Option<(u64, Option<String>)>,
         kept: Option<Vec<Chunk>>,
-    ) -> Result<Option<super::lines::Place>, WarehouseError> {
+    ) -> Result<Option<crate::lines::Place>, WarehouseError> {
         let doing = || format!("looking for a row that `{}` refuses", plan.table.table.name);
         let place = named.as_ref().and_then(|(row, _)| self.lines.find(*row));
         match (&self.staging, kept) {

@@ -9,9 +9,9 @@ use std::ops::Range;
 use longshore_postgres::quote::ident;
 use tokio_postgres::Error;
 
-use super::connect::{Answer, Session};
 use super::plan::Plan;
 use crate::Mode;
+use crate::session::{Answer, Session};
 
 /// Bits of `_ls_row` below the object's index: a million million rows.
 const ROW_BITS: u32 = 40;

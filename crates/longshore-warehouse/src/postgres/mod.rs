@@ -9,14 +9,12 @@
 
 mod check;
 mod columns;
-mod connect;
 mod copy;
 mod describe;
 mod encode;
 mod error;
 mod fault;
 mod ledger;
-mod lines;
 mod load;
 mod merge;
 mod plan;
@@ -31,7 +29,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use longshore_postgres::Config;
 
-use self::connect::Pool;
+use crate::session::{Pool, Session};
 use crate::{
     Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName, Swept,
     Table, TableName, Warehouse, WarehouseError,
@@ -83,7 +81,7 @@ impl Shared {
         if self.ledger_seen.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let ensure = |session: connect::Session| async {
+        let ensure = |session: Session| async {
             let ensured = ledger::ensure(&session).await;
             (session, ensured)
         };
@@ -120,7 +118,7 @@ impl Postgres {
     /// A warehouse in this database. Connects when there is work.
     pub fn new(config: PostgresConfig) -> Self {
         let shared = Shared {
-            pool: Pool::new(config.connect, config.patience),
+            pool: Pool::new(config.connect, config.patience, error::failed, Vec::new()),
             wait: config.wait,
             project: config.project,
             ledger_seen: AtomicBool::new(false),
@@ -133,7 +131,7 @@ impl Postgres {
 #[async_trait]
 impl Warehouse for Postgres {
     async fn describe(&self, table: &TableName) -> Result<Table, WarehouseError> {
-        let describe = |session: connect::Session| async {
+        let describe = |session: Session| async {
             let doing = || format!("looking for `{table}`");
             let described = match session.ask(&describe::find_sql(table), doing).await {
                 Ok(found) => describe::describe(&session, table, found.first()).await,
@@ -145,7 +143,7 @@ impl Warehouse for Postgres {
     }
 
     async fn lookup(&self, table: &TableName, candidates: &[Candidate]) -> Result<Known, WarehouseError> {
-        let lookup = |session: connect::Session| async {
+        let lookup = |session: Session| async {
             let known = match self.named(&session, table).await {
                 Ok(Some(name)) => ledger::lookup(&session, &name, candidates).await,
                 Ok(None) => Ok(Known::default()),
@@ -157,7 +155,7 @@ impl Warehouse for Postgres {
     }
 
     async fn page(&self, table: &TableName, after: Option<&Cursor>) -> Result<Vec<Entry>, WarehouseError> {
-        let page = |session: connect::Session| async {
+        let page = |session: Session| async {
             let page = match self.named(&session, table).await {
                 Ok(Some(name)) => ledger::page(&session, &name, after).await,
                 Ok(None) => Ok(Vec::new()),
@@ -175,7 +173,7 @@ impl Warehouse for Postgres {
     /// Ends the backends of loads that are dead or not known any more. A staging table is made in the
     /// load's own transaction, so none can be left behind.
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
-        let sweep = |session: connect::Session| async {
+        let sweep = |session: Session| async {
             let swept = check::sweep(&session, &self.shared.project, live, before).await;
             (session, swept)
         };
@@ -206,7 +204,7 @@ impl Warehouse for Postgres {
             sql = format!("CREATE SCHEMA IF NOT EXISTS {}; ", longshore_postgres::quote::ident(&schema));
         }
         sql.push_str(&crate::sql::create_table_sql(table, columns::type_sql));
-        let create = |session: connect::Session| {
+        let create = |session: Session| {
             let sql = sql.clone();
             async move {
                 let created = session.ask(&sql, || format!("creating the table `{}`", table.name)).await;
@@ -234,11 +232,7 @@ pub fn encoded(types: &[(&str, i32)], rows: &arrow_array::RecordBatch, into: &mu
 
 impl Postgres {
     /// How the ledger knows a table, if there is a ledger.
-    async fn named(
-        &self,
-        session: &connect::Session,
-        table: &TableName,
-    ) -> Result<Option<QualifiedName>, WarehouseError> {
+    async fn named(&self, session: &Session, table: &TableName) -> Result<Option<QualifiedName>, WarehouseError> {
         if !self.shared.ledger_seen.load(Ordering::Relaxed) && !ledger::find(session).await? {
             return Ok(None);
         }

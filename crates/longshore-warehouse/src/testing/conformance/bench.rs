@@ -70,6 +70,17 @@ pub trait Bench: Send + Sync {
         true
     }
 
+    /// Whether an append is fenced when it begins, so that a second one is held off while the first is
+    /// written; else the fence comes in `commit`, and the second may be in before it.
+    fn fences_appends_early(&self) -> bool {
+        true
+    }
+
+    /// Whether a name in double quotes keeps the case of its letters.
+    fn keeps_case(&self) -> bool {
+        true
+    }
+
     /// Makes the engine drop rows that are inserted into this table where `id` is 13, without an
     /// error; whether it can (a trigger, a rule).
     async fn swallow_thirteen(&self, _table: &str) -> bool {

@@ -1,14 +1,15 @@
-//! Connections: a few idle ones are kept, as connecting with TLS and a password is dear.
+//! Connections to what speaks PostgreSQL's protocol: a few idle ones are kept, as connecting with TLS
+//! and a password is dear.
 
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_postgres::{Config, Connection};
+use longshore_postgres::{Config, ConnectError, Connection, Hop};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
-use super::error::{self, During};
 use crate::{Kind, LoadId, WarehouseError};
 
 /// Idle connections that are kept: as many as loads commonly run at once.
@@ -18,41 +19,47 @@ const IDLE: usize = 4;
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How the connection of a load is called in the server's list.
-pub(super) fn name_of(load: LoadId, project: &str) -> String {
+pub(crate) fn name_of(load: LoadId, project: &str) -> String {
     format!("longshore {load} {project}")
 }
 
 /// The load that a connection of a project is for, by the connection's name.
-pub(super) fn load_of(name: &str, project: &str) -> Option<LoadId> {
+pub(crate) fn load_of(name: &str, project: &str) -> Option<LoadId> {
     let (load, of) = name.strip_prefix("longshore ")?.split_once(' ')?;
     if of == project { load.parse().ok() } else { None }
 }
 
+/// Turns an error of the server or the connection, while something was done, into one of the boundary.
+pub(crate) type Failed = fn(doing: &str, error: &Error) -> WarehouseError;
+
 /// The connections of one warehouse.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     config: Config,
     patience: Duration,
+    failed: Failed,
+    /// Statements with which a new connection is begun, each sent by itself.
+    greeting: Vec<String>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Pool {
-    pub(super) fn new(config: Config, patience: Duration) -> Arc<Self> {
-        Arc::new(Self { config, patience, idle: Mutex::new(Vec::new()) })
+    pub(crate) fn new(config: Config, patience: Duration, failed: Failed, greeting: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { config, patience, failed, greeting, idle: Mutex::new(Vec::new()) })
     }
 
     /// Who loads.
-    pub(super) fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         self.config.user()
     }
 
     /// Where it connects, without secrets.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         self.config.describe()
     }
 
     /// A connection, idle or new.
-    pub(super) async fn session(self: &Arc<Self>) -> Result<Session, WarehouseError> {
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<Session, WarehouseError> {
         match self.take() {
             Some(connection) => Ok(self.lend(connection, true)),
             None => self.fresh().await,
@@ -60,14 +67,18 @@ impl Pool {
     }
 
     /// A new connection.
-    pub(super) async fn fresh(self: &Arc<Self>) -> Result<Session, WarehouseError> {
-        let connection = self.config.connect().await.map_err(error::unconnected)?;
-        Ok(self.lend(connection, false))
+    pub(crate) async fn fresh(self: &Arc<Self>) -> Result<Session, WarehouseError> {
+        let connection = self.config.connect().await.map_err(unconnected)?;
+        let session = self.lend(connection, false);
+        for statement in &self.greeting {
+            session.ask(statement, || format!("setting up a connection (`{statement}`)")).await?;
+        }
+        Ok(session)
     }
 
     /// Does something short with a connection. One that was idle may turn out to be broken: then it
     /// is done again with a new one.
-    pub(super) async fn with<T, F>(self: &Arc<Self>, work: impl Fn(Session) -> F) -> Result<T, WarehouseError>
+    pub(crate) async fn with<T, F>(self: &Arc<Self>, work: impl Fn(Session) -> F) -> Result<T, WarehouseError>
     where
         F: Future<Output = (Session, Result<T, WarehouseError>)>,
     {
@@ -81,12 +92,15 @@ impl Pool {
             }
             done => (session, done),
         };
-        session.give_back();
+        // One that does not answer may still be busy with what was asked.
+        if !matches!(&done, Err(failed) if *failed.kind() == Kind::Unreachable) {
+            session.give_back();
+        }
         done
     }
 
     /// Closes what is idle.
-    pub(super) async fn release(&self) {
+    pub(crate) async fn release(&self) {
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
             connection.close().await;
@@ -106,10 +120,10 @@ impl Pool {
 
 /// A connection on loan. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     connection: Connection,
     pool: Arc<Pool>,
-    pub(super) was_idle: bool,
+    pub(crate) was_idle: bool,
 }
 
 impl Deref for Session {
@@ -122,21 +136,21 @@ impl Deref for Session {
 
 /// What one statement of several answered.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
-    pub(super) rows: Vec<SimpleQueryRow>,
-    pub(super) count: u64,
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<SimpleQueryRow>,
+    pub(crate) count: u64,
 }
 
 impl Answer {
     /// The first value of the first row.
-    pub(super) fn value(&self) -> Option<&str> {
+    pub(crate) fn value(&self) -> Option<&str> {
         self.rows.first().and_then(|row| row.get(0))
     }
 }
 
 impl Session {
     /// Runs statements in one round trip; one answer each. They may take as long as they do.
-    pub(super) async fn run(&self, sql: &str) -> Result<Vec<Answer>, Error> {
+    pub(crate) async fn run(&self, sql: &str) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::new();
         let mut answer = Answer::default();
         for message in self.simple_query(sql).await? {
@@ -153,21 +167,22 @@ impl Session {
     }
 
     /// Runs short statements.
-    pub(super) async fn ask(&self, sql: &str, doing: impl Fn() -> String) -> Result<Vec<Answer>, WarehouseError> {
+    pub(crate) async fn ask(&self, sql: &str, doing: impl Fn() -> String) -> Result<Vec<Answer>, WarehouseError> {
         self.soon(doing, self.run(sql)).await
     }
 
     /// Bounds the wait for something short.
-    pub(super) async fn soon<T>(
+    pub(crate) async fn soon<T>(
         &self,
         doing: impl Fn() -> String,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, WarehouseError> {
-        self.within(Duration::ZERO, &doing, work).await?.during(doing)
+        let done = self.within(Duration::ZERO, &doing, work).await?;
+        done.map_err(|error| (self.pool.failed)(&doing(), &error))
     }
 
     /// Bounds the wait for something that may take so much longer than what is short.
-    pub(super) async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         longer: Duration,
         doing: impl Fn() -> String,
@@ -181,7 +196,7 @@ impl Session {
     }
 
     /// Keeps the connection for the next one.
-    pub(super) fn give_back(self) {
+    pub(crate) fn give_back(self) {
         let Self { connection, pool, .. } = self;
         let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && !connection.is_closed() {
@@ -190,7 +205,7 @@ impl Session {
     }
 
     /// Rolls back and keeps the connection, if it is any good.
-    pub(super) async fn roll_back(self) -> Result<(), WarehouseError> {
+    pub(crate) async fn roll_back(self) -> Result<(), WarehouseError> {
         if self.is_closed() {
             // The server rolls back by itself.
             return Ok(());
@@ -201,7 +216,7 @@ impl Session {
                 self.give_back();
                 Ok(())
             }
-            Ok(Err(error)) => Err(error::failed("rolling back", &error)),
+            Ok(Err(error)) => Err((self.pool.failed)("rolling back", &error)),
             Err(_) => {
                 self.abandon().await;
                 Ok(())
@@ -210,8 +225,31 @@ impl Session {
     }
 
     /// Stops what the server does for it and closes it.
-    pub(super) async fn abandon(self) {
+    pub(crate) async fn abandon(self) {
         let Ok(Err(error)) = tokio::time::timeout(FAREWELL, self.cancel()).await else { return };
         tracing::debug!("cancelling a statement of a load that was given up: {error}");
+    }
+}
+
+/// A connection that cannot be had.
+fn unconnected(error: ConnectError) -> WarehouseError {
+    let is_full = error.sqlstate() == Some(&SqlState::TOO_MANY_CONNECTIONS);
+    let kind = match error.hop() {
+        _ if is_full => Kind::Busy,
+        _ if error.is_transient() => Kind::Unreachable,
+        Hop::Dns | Hop::Tcp => Kind::Unreachable,
+        Hop::Login => Kind::Login,
+        Hop::Database if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Kind::AccessDenied,
+        Hop::Database => Kind::Missing,
+        _ => Kind::Other,
+    };
+    let failed = WarehouseError::new(kind, error.to_string());
+    let failed = match error.hint() {
+        Some(hint) => failed.cure(hint),
+        None => failed,
+    };
+    match error.into_cause() {
+        Some(cause) => failed.because(cause),
+        None => failed,
     }
 }

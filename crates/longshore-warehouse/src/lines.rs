@@ -4,13 +4,14 @@
 //! as runs of equal gaps: a few bytes for a regular object whatever its size, two bytes a row for one
 //! without any regularity.
 
-/// Bytes of runs that are kept; past that lines are no longer known, only objects. Reached by some 30
+/// Bytes of runs that are kept unless told otherwise; past that lines are no longer known, only objects. Reached by some 30
 /// million rows of irregular height.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Object and line of every row that was written, in the order of writing.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
+#[derive(Debug)]
+pub(crate) struct Lines {
+    most_bytes: usize,
     spans: Vec<Span>,
     /// Pairs of gap and count, each a varint.
     runs: Vec<u8>,
@@ -34,27 +35,38 @@ struct Span {
 
 /// Where a row came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) object: u32,
-    pub(super) line: Option<u64>,
+pub(crate) struct Place {
+    pub(crate) object: u32,
+    pub(crate) line: Option<u64>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::at_most(MOST_BYTES)
+    }
 }
 
 impl Lines {
+    /// Keeps so many bytes of runs.
+    pub(crate) fn at_most(most_bytes: usize) -> Self {
+        Self { most_bytes, spans: Vec::new(), runs: Vec::new(), gap: 0, count: 0, last: 0, rows: 0 }
+    }
+
     /// Rows so far.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Whether there were none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
     /// Adds rows of one object.
-    pub(super) fn add(&mut self, object: u32, lines: &[u64]) {
+    pub(crate) fn add(&mut self, object: u32, lines: &[u64]) {
         if self.spans.last().is_none_or(|span| span.object != object) {
             self.end_run();
-            let is_known = self.runs.len() < MOST_BYTES;
+            let is_known = self.runs.len() < self.most_bytes;
             self.spans.push(Span { object, first_row: self.rows, at: self.runs.len(), is_known });
             self.last = 0;
         }
@@ -72,7 +84,7 @@ impl Lines {
     }
 
     fn end_run(&mut self) {
-        if self.count > 0 && self.runs.len() < MOST_BYTES {
+        if self.count > 0 && self.runs.len() < self.most_bytes {
             varint(&mut self.runs, self.gap);
             varint(&mut self.runs, self.count);
         }
@@ -80,7 +92,7 @@ impl Lines {
     }
 
     /// Where a row came from; the first is 0.
-    pub(super) fn find(&self, row: u64) -> Option<Place> {
+    pub(crate) fn find(&self, row: u64) -> Option<Place> {
         if row >= self.rows {
             return None;
         }
@@ -103,7 +115,7 @@ impl Lines {
             line += gap * count;
         }
         // The last run of all still grows.
-        let is_last = end.is_none() && self.runs.len() < MOST_BYTES;
+        let is_last = end.is_none() && self.runs.len() < self.most_bytes;
         is_last.then(|| line + self.gap * row)
     }
 }

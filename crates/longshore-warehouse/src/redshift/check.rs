@@ -1,0 +1,276 @@
+//! What `check` and `init` ask of Redshift.
+
+use bytes::Bytes;
+
+use super::describe::{self, Described, is_true};
+use super::encode::{self, NullToken};
+use super::ledger::Ledger;
+use super::quote::{ident, literal, table};
+use super::{Shared, columns, error, manifest, parts, plan, quoted_user, sql, staging};
+use crate::session::Session;
+use crate::{Finding, Kind, LoadId, Mode, QualifiedName, Severity, TableName, WarehouseError};
+
+fn fine(message: String) -> Finding {
+    Finding { severity: Severity::Fine, message, cure: None }
+}
+
+fn warning(message: String, cure: String) -> Finding {
+    Finding { severity: Severity::Warning, message, cure: Some(cure) }
+}
+
+fn broken(message: String, cure: String) -> Finding {
+    Finding { severity: Severity::Fault, message, cure: Some(cure) }
+}
+
+/// The finding for a hop that failed.
+fn fault(error: &WarehouseError) -> Finding {
+    Finding { severity: Severity::Fault, message: error.to_string(), cure: error.hint().map(str::to_owned) }
+}
+
+/// Tries what loading needs, hop by hop.
+pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Finding> {
+    let session = match shared.pool.fresh().await {
+        Ok(session) => session,
+        Err(error) => return vec![fault(&error)],
+    };
+    let mut findings = vec![fine(format!("the server lets us in (`{}`)", shared.pool.describe()))];
+    match version(&session).await {
+        Ok(finding) => {
+            let is_other = finding.severity == Severity::Fault;
+            findings.push(finding);
+            if is_other {
+                return findings;
+            }
+        }
+        Err(error) => {
+            findings.push(fault(&error));
+            return findings;
+        }
+    }
+    findings.push(isolation(&session, shared.config.connect.database()).await);
+    findings.extend(bucket(shared, &session).await);
+    for (name, mode) in uses {
+        table_findings(shared, &session, name, mode, &mut findings).await;
+    }
+    session.give_back();
+    findings
+}
+
+async fn version(session: &Session) -> Result<Finding, WarehouseError> {
+    let answers = session.ask("SELECT version()", || "asking the server for its version".to_owned()).await?;
+    let version = answers.first().and_then(|answer| answer.value()).unwrap_or_default();
+    Ok(match version.split_once("Redshift ") {
+        Some((_, number)) => fine(format!("the server is Amazon Redshift {}", number.trim())),
+        None => broken(
+            "the server is not Amazon Redshift".to_owned(),
+            "correct `[warehouse] url`; for PostgreSQL it begins with `postgres://`".to_owned(),
+        ),
+    })
+}
+
+/// The statement that tells how transactions of a database are kept apart.
+fn isolation_sql(database: &str) -> String {
+    format!(
+        "SELECT database_isolation_level FROM svv_redshift_databases WHERE database_name = {}",
+        literal(&super::quote::folded(database))
+    )
+}
+
+/// Both ways of isolation will do; it is told for whoever looks into conflicts.
+async fn isolation(session: &Session, database: &str) -> Finding {
+    let asked = session.ask(&isolation_sql(database), || "looking how transactions are kept apart".to_owned()).await;
+    let level = asked.ok().and_then(|answers| answers.first().and_then(|answer| answer.value().map(str::to_owned)));
+    match level {
+        Some(level) => fine(format!("transactions of `{database}` are kept apart by: {}", level.trim())),
+        None => fine(format!(
+            "how transactions of `{database}` are kept apart is not told to this user; loads do not rely on it"
+        )),
+    }
+}
+
+/// Writes to the staging bucket, has Redshift read it, and removes what was written.
+async fn bucket(shared: &Shared, session: &Session) -> Vec<Finding> {
+    let config = &shared.config;
+    let load_id = LoadId::draw();
+    let folder = staging::of_load(&config.prefix, &config.project, load_id);
+    let (part, list) = (format!("{folder}part-00000.csv.gz"), parts::manifest_key(&folder));
+    let mut encoder = encode::compressor(0);
+    encode::compress(&mut encoder, b"1\n");
+    let lines = encoder.finish().unwrap_or_default();
+    let entries = manifest::manifest([config.staging.url(&part)].into_iter());
+    for (key, bytes) in [(&part, lines), (&list, entries)] {
+        if let Err(error) = config.staging.put(key, Bytes::from(bytes)).await {
+            return vec![fault(&error)];
+        }
+    }
+    let url = config.staging.url(&folder);
+    let read = match read_probe(shared, session, load_id, &config.staging.url(&list)).await {
+        Ok(()) => fine(format!("Redshift reads what lies under `{url}`")),
+        Err(error) => fault(&error),
+    };
+    let removed = match config.staging.delete(&[part, list]).await {
+        Ok(()) => {
+            fine(format!("the staging prefix `{}` can be written to and cleared", config.staging.url(&config.prefix)))
+        }
+        Err(error) => fault(&error),
+    };
+    vec![removed, read]
+}
+
+/// A COPY that reads and loads nothing.
+async fn read_probe(shared: &Shared, session: &Session, load_id: LoadId, url: &str) -> Result<(), WarehouseError> {
+    let doing = || "letting Redshift read from the staging bucket".to_owned();
+    let probe = ident(&format!("ls_probe_{load_id}").replace('-', ""));
+    session.ask(&format!("CREATE TEMP TABLE {probe} (\"c0\" INTEGER)"), doing).await?;
+    let access = sql::access_sql(&shared.config, true);
+    let copy = format!("{} NOLOAD", sql::copy_sql(&probe, url, &access, NullToken::draw().as_str()));
+    let read = session.run(&copy);
+    let read = session.within(super::load::LONGEST, doing, read).await?.map_err(|e| error::failed(&doing(), &e));
+    let dropped = session.ask(&format!("DROP TABLE {probe}"), doing).await;
+    // What the server found wrong comes first. What was staged here is well-formed.
+    match read {
+        Err(error) if matches!(error.kind(), Kind::Rows { .. }) => Err(error.with_kind(Kind::Other)),
+        read => read.and(dropped).map(drop),
+    }
+}
+
+/// The statement that asks for rights on a table.
+fn rights_sql(name: &QualifiedName, rights: &[&str]) -> String {
+    let asked: Vec<String> = rights
+        .iter()
+        .map(|right| format!("has_table_privilege({}, {})", literal(&table(name)), literal(&right.to_lowercase())))
+        .collect();
+    format!("SELECT {}", asked.join(", "))
+}
+
+/// The rights on a table that this user lacks.
+pub(super) async fn missing_rights(
+    session: &Session,
+    name: &QualifiedName,
+    mode: &Mode,
+) -> Result<Vec<&'static str>, WarehouseError> {
+    let needed = plan::rights(mode);
+    let answers = session.ask(&rights_sql(name, needed), || format!("looking at the rights on `{name}`")).await?;
+    let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else { return Ok(Vec::new()) };
+    let lacks = |at: usize| row.get(at).is_some_and(|word| !is_true(word));
+    Ok(needed.iter().enumerate().filter(|(at, _)| lacks(*at)).map(|(_, right)| *right).collect())
+}
+
+async fn table_findings(
+    shared: &Shared,
+    session: &Session,
+    name: &TableName,
+    mode: &Mode,
+    findings: &mut Vec<Finding>,
+) {
+    let described = match describe::describe(session, name).await {
+        Ok(described) => described,
+        Err(error) => return findings.push(fault(&error)),
+    };
+    let of = &described.table;
+    findings.push(fine(format!("the table `{name}` is there, with {} columns", of.columns.len())));
+    match missing_rights(session, &of.name, mode).await {
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => {
+            let missing = missing.join(", ");
+            findings.push(broken(
+                format!("this user may not {missing} on `{name}`, which `mode = \"{}\"` needs", mode.as_str()),
+                format!("GRANT {missing} ON {} TO {}", of.name, quoted_user(&shared.pool)),
+            ));
+        }
+        Err(error) => findings.push(fault(&error)),
+    }
+    findings.push(match Ledger::of(&of.name).ensure(session).await {
+        Ok(false) => fine(format!("the ledger of `{name}` is there")),
+        Ok(true) => fine(format!("the ledger of `{name}` was created")),
+        Err(error) => fault(&error),
+    });
+    findings.extend(advice(name, &described, mode));
+}
+
+/// What could be better about a table.
+fn advice(name: &TableName, described: &Described, mode: &Mode) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let columns = &described.table.columns;
+    let unloadable = columns.iter().filter(|column| columns::kind(&column.type_sql).wire.is_none());
+    let unloadable: Vec<String> = unloadable.map(|column| format!("`{}`", column.name)).collect();
+    if !unloadable.is_empty() {
+        findings.push(warning(
+            format!("`{name}` has columns of types into which nothing can be loaded: {}", unloadable.join(", ")),
+            "leave them out of the pipeline's `columns`".to_owned(),
+        ));
+    }
+    let Mode::Upsert { key, .. } = mode else { return findings };
+    let is_key = |column: &str| key.iter().any(|name| name.eq_ignore_ascii_case(column));
+    if let Some(distkey) = described.distkey().map(|at| &columns[at].name)
+        && !is_key(distkey)
+    {
+        findings.push(warning(
+            format!("`{name}` is distributed by `{distkey}`, which is no column of `key`: every upsert moves rows between nodes"),
+            format!("ALTER TABLE {} ALTER DISTKEY to a column of `key`", described.table.name),
+        ));
+    }
+    let sortkey = described.sortkey();
+    if !sortkey.is_empty() && !sortkey.iter().any(|column| is_key(column)) {
+        findings.push(warning(
+            format!(
+                "`{name}` is sorted by `{}`, which is no column of `key`: every upsert reads the whole table",
+                sortkey.join("`, `")
+            ),
+            format!("ALTER TABLE {} ALTER SORTKEY to columns that begin with the key", described.table.name),
+        ));
+    }
+    findings
+}
+
+/// Creates a table, and its schema if it is named.
+pub(super) async fn create_table(
+    session: &Session,
+    name: &QualifiedName,
+    has_schema: bool,
+    sql: &str,
+) -> Result<(), WarehouseError> {
+    let doing = || format!("creating the table `{name}`");
+    if has_schema {
+        session.ask(&format!("CREATE SCHEMA IF NOT EXISTS {}", ident(&name.schema)), doing).await?;
+    }
+    // Named without a schema it would be made in the first of the search path, which is ours to set.
+    session.ask(&describe::path_sql(&name.schema), doing).await?;
+    session.ask(sql.trim_end_matches(';'), doing).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::describe::tests::table_of;
+    use super::*;
+
+    #[test]
+    fn an_upsert_is_told_about_keys_that_do_not_fit() {
+        let described = table_of(
+            "orders",
+            &["id||NO|bigint|||", "day||YES|date|||", "g||YES|geometry|||"],
+            &["id|bigint|f|0|t", "day|date|t|1|f", "g|geometry|f|0|f"],
+        )
+        .unwrap();
+        let name: TableName = "orders".parse().unwrap();
+        let mode = |key: &str| Mode::Upsert { key: vec![key.to_owned()], order_by: None };
+        let said = advice(&name, &described, &mode("id"));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|finding| finding.severity == Severity::Warning && finding.cure.is_some()));
+        assert_eq!(advice(&name, &described, &mode("DAY")).len(), 1);
+        assert_eq!(advice(&name, &described, &Mode::Append).len(), 1);
+    }
+
+    #[test]
+    fn rights_are_asked_for_by_the_quoted_name() {
+        let name = QualifiedName::new("sales", "it's");
+        assert_eq!(
+            rights_sql(&name, &["SELECT", "INSERT"]),
+            "SELECT has_table_privilege('\"sales\".\"it''s\"', 'select'), has_table_privilege('\"sales\".\"it''s\"', 'insert')"
+        );
+        assert_eq!(
+            isolation_sql("Analytics"),
+            "SELECT database_isolation_level FROM svv_redshift_databases WHERE database_name = 'analytics'"
+        );
+    }
+}

@@ -1,0 +1,382 @@
+//! Arrow batches to the lines of a part: UTF-8, LF, commas, NULL as one token.
+//!
+//! What Redshift would read is settled here, not left to its options: an empty field is the empty text,
+//! NULL is always the token, and a text stands in quotes where it has to. Whether quotes would keep a
+//! text that reads like the token from being NULL is not documented; so the token is drawn at random for
+//! each load, and a text that equals it ends the load, which then draws another.
+
+use std::fmt;
+use std::io::Write;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType,
+};
+use arrow_array::{Array, BinaryViewArray, BooleanArray, RecordBatch, StringViewArray};
+use arrow_buffer::NullBuffer;
+use uuid::Uuid;
+
+use super::columns::Wire;
+use crate::plain::{date, decimal, shown, time, timestamp};
+
+/// The most bytes of a row that COPY takes.
+const MOST_ROW: usize = 4 << 20;
+
+/// What stands for NULL in the parts of one load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NullToken(String);
+
+impl NullToken {
+    /// Draws one of 122 random bits.
+    pub(super) fn draw() -> Self {
+        Self(format!("_ls_null_{}", Uuid::new_v4().simple()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a text reads like it; blanks around it might not count.
+    fn is(&self, text: &str) -> bool {
+        text.len() >= self.0.len() && text.trim() == self.0
+    }
+}
+
+/// Lines on their way into a part.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u64,
+    /// Whether a value spans lines, so that lines are not rows.
+    pub(super) has_breaks: bool,
+}
+
+/// A value that cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// Text that equals the token.
+    Token,
+    /// NUL, which would end the row.
+    Nul { row: usize, column: usize },
+    /// More bytes than a row may have.
+    TooLong { row: usize },
+}
+
+/// The columns of a batch, ready to be read row by row.
+pub(super) struct Columns<'a> {
+    columns: Vec<Column<'a>>,
+    null: &'a NullToken,
+    object: u32,
+    lines: &'a [u64],
+}
+
+struct Column<'a> {
+    nulls: Option<&'a NullBuffer>,
+    cells: Cells<'a>,
+}
+
+enum Cells<'a> {
+    Bool(&'a BooleanArray),
+    Int2(&'a [i16]),
+    Int4(&'a [i32]),
+    Int8(&'a [i64]),
+    Float4(&'a [f32]),
+    Float8(&'a [f64]),
+    Decimal(&'a [i128], u8),
+    Date(&'a [i32]),
+    Time(&'a [i64]),
+    Timestamp(&'a [i64], bool),
+    Text(&'a StringViewArray),
+    Bytes(&'a BinaryViewArray),
+}
+
+impl<'a> Columns<'a> {
+    /// The columns of a batch that was found to be of these kinds.
+    pub(super) fn new(
+        wires: &[Wire],
+        rows: &'a RecordBatch,
+        object: u32,
+        lines: &'a [u64],
+        null: &'a NullToken,
+    ) -> Self {
+        let columns = wires.iter().zip(rows.columns()).map(|(wire, array)| Column {
+            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
+            cells: match wire {
+                Wire::Bool => Cells::Bool(array.as_boolean()),
+                Wire::Int2 => Cells::Int2(array.as_primitive::<Int16Type>().values()),
+                Wire::Int4 => Cells::Int4(array.as_primitive::<Int32Type>().values()),
+                Wire::Int8 => Cells::Int8(array.as_primitive::<Int64Type>().values()),
+                Wire::Float4 => Cells::Float4(array.as_primitive::<Float32Type>().values()),
+                Wire::Float8 => Cells::Float8(array.as_primitive::<Float64Type>().values()),
+                Wire::Decimal { scale } => Cells::Decimal(array.as_primitive::<Decimal128Type>().values(), *scale),
+                Wire::Date => Cells::Date(array.as_primitive::<Date32Type>().values()),
+                Wire::Time => Cells::Time(array.as_primitive::<Time64MicrosecondType>().values()),
+                Wire::Timestamp | Wire::Instant => {
+                    let values = array.as_primitive::<TimestampMicrosecondType>().values();
+                    Cells::Timestamp(values, *wire == Wire::Instant)
+                }
+                Wire::Text | Wire::Ascii => Cells::Text(array.as_string_view()),
+                Wire::Bytes => Cells::Bytes(array.as_binary_view()),
+            },
+        });
+        Self { columns: columns.collect(), null, object, lines }
+    }
+
+    /// Writes rows from `row` on until the chunk holds `enough` bytes or all are written; returns the
+    /// first row that is not.
+    pub(super) fn write(&self, mut row: usize, chunk: &mut Chunk, enough: usize) -> Result<usize, Misfit> {
+        while row < self.lines.len() && chunk.bytes.len() < enough {
+            let begin = chunk.bytes.len();
+            shown(&mut chunk.bytes, format_args!("{},{}", self.object, self.lines[row]));
+            for (index, column) in self.columns.iter().enumerate() {
+                chunk.bytes.push(b',');
+                if column.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                    chunk.bytes.extend_from_slice(self.null.as_str().as_bytes());
+                } else {
+                    self.cell(&column.cells, row, index, chunk)?;
+                }
+            }
+            chunk.bytes.push(b'\n');
+            if chunk.bytes.len() - begin > MOST_ROW {
+                return Err(Misfit::TooLong { row });
+            }
+            chunk.rows += 1;
+            row += 1;
+        }
+        Ok(row)
+    }
+
+    fn cell(&self, cells: &Cells<'_>, row: usize, column: usize, chunk: &mut Chunk) -> Result<(), Misfit> {
+        let out = &mut chunk.bytes;
+        match cells {
+            Cells::Bool(array) => out.push(if array.value(row) { b't' } else { b'f' }),
+            Cells::Int2(values) => shown(out, format_args!("{}", values[row])),
+            Cells::Int4(values) => shown(out, format_args!("{}", values[row])),
+            Cells::Int8(values) => shown(out, format_args!("{}", values[row])),
+            Cells::Float4(values) => float(values[row], out),
+            Cells::Float8(values) => float(values[row], out),
+            Cells::Decimal(values, scale) => decimal(values[row], *scale, out),
+            Cells::Date(values) => date(i64::from(values[row]), out),
+            Cells::Time(values) => time(values[row], out),
+            Cells::Timestamp(values, is_instant) => timestamp(values[row], *is_instant, out),
+            Cells::Bytes(array) => array.value(row).iter().for_each(|byte| {
+                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }),
+            Cells::Text(array) => {
+                let text = array.value(row);
+                if self.null.is(text) {
+                    return Err(Misfit::Token);
+                }
+                let marks = text_cell(text, out);
+                if marks & NUL != 0 {
+                    return Err(Misfit::Nul { row, column });
+                }
+                chunk.has_breaks |= marks & BREAK != 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A number by as many digits as it needs, with an exponent where zeros would be many.
+fn float<T: fmt::Display + fmt::LowerExp + Into<f64> + Copy>(value: T, out: &mut Vec<u8>) {
+    let size: f64 = value.into();
+    if size.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if size.is_infinite() {
+        out.extend_from_slice(if size > 0.0 { b"Infinity" } else { b"-Infinity" });
+    } else if size == 0.0 || (1e-5..1e16).contains(&size.abs()) {
+        shown(out, format_args!("{value}"));
+    } else {
+        shown(out, format_args!("{value:e}"));
+    }
+}
+
+const QUOTED: u8 = 1;
+const QUOTE: u8 = 2;
+const BREAK: u8 = 4;
+const NUL: u8 = 8;
+
+/// What each byte asks for.
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    marks[b',' as usize] = QUOTED;
+    marks[b'"' as usize] = QUOTED | QUOTE;
+    marks[b'\n' as usize] = QUOTED | BREAK;
+    marks[b'\r' as usize] = QUOTED | BREAK;
+    marks[0] = NUL;
+    marks
+};
+
+/// Writes a text; in quotes where a byte asks for it or a blank stands at an end. Returns its marks.
+fn text_cell(text: &str, out: &mut Vec<u8>) -> u8 {
+    let bytes = text.as_bytes();
+    let marks = bytes.iter().fold(0, |marks, byte| marks | MARKS[usize::from(*byte)]);
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
+    if marks & QUOTED == 0 && !is_blank(bytes.first()) && !is_blank(bytes.last()) {
+        out.extend_from_slice(bytes);
+        return marks;
+    }
+    out.push(b'"');
+    if marks & QUOTE == 0 {
+        out.extend_from_slice(bytes);
+    } else {
+        for piece in bytes.split_inclusive(|byte| *byte == b'"') {
+            out.extend_from_slice(piece);
+            if piece.ends_with(b"\"") {
+                out.push(b'"');
+            }
+        }
+    }
+    out.push(b'"');
+    marks
+}
+
+/// Compresses what follows into memory that is there already.
+pub(super) fn compressor(room: usize) -> flate2::write::GzEncoder<Vec<u8>> {
+    // The network and Redshift's own reading cost more than what a higher level would save.
+    flate2::write::GzEncoder::new(Vec::with_capacity(room), flate2::Compression::fast())
+}
+
+/// Adds lines to a part. Writing into memory does not fail.
+pub(super) fn compress(encoder: &mut flate2::write::GzEncoder<Vec<u8>>, lines: &[u8]) {
+    drop(encoder.write_all(lines));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn token() -> NullToken {
+        NullToken("TOKEN".to_owned())
+    }
+
+    fn lines(wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
+        let rows = columns[0].len();
+        let names = (0..columns.len()).map(|n| format!("c{n}"));
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(names.zip(columns).map(|(name, column)| (name, column, true)))
+                .unwrap();
+        let numbers: Vec<u64> = (0..rows as u64).map(|n| n + 2).collect();
+        let token = token();
+        let mut chunk = Chunk::default();
+        Columns::new(wires, &batch, 7, &numbers, &token).write(0, &mut chunk, usize::MAX)?;
+        Ok(chunk)
+    }
+
+    fn texts(values: &[Option<&str>]) -> Result<String, Misfit> {
+        let array = values.iter().copied().collect::<StringViewArray>();
+        Ok(String::from_utf8(lines(&[Wire::Text], vec![Arc::new(array)])?.bytes).unwrap())
+    }
+
+    #[test]
+    fn null_is_the_token_and_the_empty_text_is_empty() {
+        assert_eq!(texts(&[None, Some("")]).unwrap(), "7,2,TOKEN\n7,3,\n");
+    }
+
+    #[test]
+    fn a_text_stands_in_quotes_where_it_has_to() {
+        for (text, written) in [
+            ("a", "a"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("\"", "\"\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("cr\r", "\"cr\r\""),
+            (" lead", "\" lead\""),
+            ("trail\t", "\"trail\t\""),
+            (r"\N", r"\N"),
+            ("Ü|日", "Ü|日"),
+        ] {
+            assert_eq!(texts(&[Some(text)]).unwrap(), format!("7,2,{written}\n"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_reads_like_the_token_ends_the_load() {
+        assert_eq!(texts(&[Some("x"), Some("TOKEN")]), Err(Misfit::Token));
+        assert_eq!(texts(&[Some(" TOKEN ")]), Err(Misfit::Token));
+        assert_eq!(texts(&[Some("TOKENS")]).unwrap(), "7,2,TOKENS\n");
+        assert_ne!(NullToken::draw(), NullToken::draw());
+    }
+
+    #[test]
+    fn what_no_row_can_hold_is_named() {
+        assert_eq!(texts(&[Some("x"), Some("a\0b")]), Err(Misfit::Nul { row: 1, column: 0 }));
+        let long = "x".repeat(MOST_ROW);
+        assert_eq!(texts(&[Some(&long)]), Err(Misfit::TooLong { row: 0 }));
+    }
+
+    #[test]
+    fn every_kind_of_value_is_plain_text() {
+        let columns: Vec<(Wire, ArrayRef)> = vec![
+            (Wire::Bool, Arc::new(BooleanArray::from(vec![true, false]))),
+            (Wire::Int8, Arc::new(Int64Array::from(vec![i64::MIN, 7]))),
+            (Wire::Float8, Arc::new(Float64Array::from(vec![0.1, 1e300]))),
+            (
+                Wire::Decimal { scale: 2 },
+                Arc::new(Decimal128Array::from(vec![-5, 1234]).with_precision_and_scale(9, 2).unwrap()),
+            ),
+            (Wire::Date, Arc::new(Date32Array::from(vec![0, 19_782]))),
+            (Wire::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![0, -1]))),
+            (Wire::Instant, Arc::new(TimestampMicrosecondArray::from(vec![0, 1]).with_timezone("UTC"))),
+            (Wire::Bytes, Arc::new([Some(&b"\x00\xff"[..]), Some(&b""[..])].into_iter().collect::<BinaryViewArray>())),
+        ];
+        let (wires, arrays): (Vec<Wire>, Vec<ArrayRef>) = columns.into_iter().unzip();
+        let chunk = lines(&wires, arrays).unwrap();
+        assert_eq!(
+            String::from_utf8(chunk.bytes).unwrap(),
+            "7,2,t,-9223372036854775808,0.1,-0.05,1970-01-01,1970-01-01 00:00:00.000000,1970-01-01 00:00:00.000000+00,00ff\n\
+             7,3,f,7,1e300,12.34,2024-02-29,1969-12-31 23:59:59.999999,1970-01-01 00:00:00.000001+00,\n"
+        );
+        assert_eq!((chunk.rows, chunk.has_breaks), (2, false));
+    }
+
+    /// Reads the fields of one record, as RFC 4180 has it.
+    fn fields(record: &str) -> Vec<String> {
+        let mut fields = vec![String::new()];
+        let (mut is_quoted, mut characters) = (false, record.chars().peekable());
+        while let Some(character) = characters.next() {
+            let field = fields.last_mut().unwrap();
+            match character {
+                '"' if is_quoted && characters.peek() == Some(&'"') => {
+                    characters.next();
+                    field.push('"');
+                }
+                '"' => is_quoted = !is_quoted,
+                ',' if !is_quoted => fields.push(String::new()),
+                other => field.push(other),
+            }
+        }
+        fields
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_reads_back(cells in proptest::collection::vec(
+            proptest::option::of("[a-c,\"'\\\\ \t\r\n\u{e9}\u{65e5}]{0,8}"), 1..6
+        )) {
+            let columns: Vec<ArrayRef> = cells
+                .iter()
+                .map(|cell| Arc::new([cell.as_deref()].into_iter().collect::<StringViewArray>()) as ArrayRef)
+                .collect();
+            let chunk = lines(&vec![Wire::Text; cells.len()], columns).unwrap();
+            let record = String::from_utf8(chunk.bytes).unwrap();
+            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| "TOKEN".to_owned()));
+            proptest::prop_assert_eq!(&fields(record.strip_suffix('\n').unwrap())[2..], &expected.collect::<Vec<_>>()[..]);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_rows_are_told() {
+        let array: ArrayRef = Arc::new([Some("a\nb")].into_iter().collect::<StringViewArray>());
+        assert!(lines(&[Wire::Text], vec![array]).unwrap().has_breaks);
+    }
+}

@@ -1,0 +1,361 @@
+//! The parts of a load: lines are spread over some compressed objects, which are put into the staging
+//! folder while more lines come.
+//!
+//! Redshift's slices each read whole parts, so there are as many of them as slices, of like size: lines go
+//! to the part that has the fewest. When they are full they travel, and as many are begun anew. A small load
+//! is one part. What is held in memory is bounded, whatever the load.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::encode::{self, Chunk};
+use super::manifest;
+use super::staging::Staging;
+use crate::{Kind, WarehouseError};
+
+/// Bytes of lines that are compressed at once.
+pub(super) const CHUNK: usize = 1 << 20;
+
+/// Bytes of lines up to which a load is one part.
+const SPREAD_FROM: u64 = 8 << 20;
+
+/// Compressed bytes of all parts that are open.
+const OPEN_BYTES: usize = 64 << 20;
+
+/// Compressed bytes of a part: large enough for Redshift to read it at full speed, small enough that
+/// several are under way.
+const MOST_PART: usize = 16 << 20;
+const LEAST_PART: usize = 1 << 20;
+
+/// Compressed bytes that are on their way to the bucket.
+const FLYING_BYTES: usize = 48 << 20;
+
+/// The most parts that are open at once.
+const MOST_OPEN: usize = 64;
+
+/// Rows of the load that follow each other in a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    /// The first is 0.
+    in_part: u64,
+    in_load: u64,
+}
+
+/// Which rows of the load lie in a part.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    runs: Vec<Run>,
+    count: u64,
+    has_breaks: bool,
+}
+
+/// A part that takes lines.
+#[derive(Debug)]
+struct Part {
+    number: usize,
+    /// `None` while it is compressing.
+    encoder: Option<GzEncoder<Vec<u8>>>,
+    compressing: Option<JoinHandle<GzEncoder<Vec<u8>>>>,
+    /// Bytes of lines.
+    plain: u64,
+}
+
+/// The parts of one load.
+#[derive(Debug)]
+pub(super) struct Parts {
+    staging: Arc<dyn Staging>,
+    folder: String,
+    slices: usize,
+    open: Vec<Part>,
+    /// Parts of this wave that were not begun yet.
+    to_open: usize,
+    /// By number.
+    rows: Vec<Rows>,
+    plain: u64,
+    flying: JoinSet<Result<(), WarehouseError>>,
+}
+
+/// Where a row came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The row of the load; the first is 0.
+    Row(u64),
+    /// Somewhere between these two rows.
+    Between(u64, u64),
+}
+
+impl Parts {
+    pub(super) fn new(staging: Arc<dyn Staging>, folder: String, slices: u16) -> Self {
+        let slices = usize::from(slices).clamp(1, MOST_OPEN);
+        Self {
+            staging,
+            folder,
+            slices,
+            open: Vec::new(),
+            to_open: slices,
+            rows: Vec::new(),
+            plain: 0,
+            flying: JoinSet::new(),
+        }
+    }
+
+    /// Compressed bytes at which a part is full.
+    fn most_bytes(&self) -> usize {
+        (OPEN_BYTES / self.slices).clamp(LEAST_PART, MOST_PART)
+    }
+
+    /// Takes lines whose first is the row `first` of the load; returns when there is room for more.
+    pub(super) async fn take(&mut self, chunk: Chunk, first: u64) -> Result<(), WarehouseError> {
+        let most = self.most_bytes();
+        let at = self.pick();
+        let part = &mut self.open[at];
+        let rows = &mut self.rows[part.number];
+        rows.runs.push(Run { in_part: rows.count, in_load: first });
+        rows.count += chunk.rows;
+        rows.has_breaks |= chunk.has_breaks;
+        part.plain += chunk.bytes.len() as u64;
+        self.plain += chunk.bytes.len() as u64;
+        let mut encoder = part.settled(most).await?;
+        if encoder.get_ref().len() >= most {
+            // It was filled by what came before; these lines are its last.
+            encode::compress(&mut encoder, &chunk.bytes);
+            part.encoder = Some(encoder);
+            let part = self.open.swap_remove(at);
+            return self.send(part).await;
+        }
+        part.compressing = Some(tokio::task::spawn_blocking(move || {
+            encode::compress(&mut encoder, &chunk.bytes);
+            encoder
+        }));
+        Ok(())
+    }
+
+    /// The part that takes the next lines.
+    fn pick(&mut self) -> usize {
+        if self.open.is_empty() && self.to_open == 0 {
+            self.to_open = self.slices;
+        }
+        if self.to_open > 0 && (self.open.is_empty() || self.plain >= SPREAD_FROM) {
+            self.to_open -= 1;
+            self.open.push(Part { number: self.rows.len(), encoder: None, compressing: None, plain: 0 });
+            self.rows.push(Rows::default());
+            return self.open.len() - 1;
+        }
+        let least = self.open.iter().enumerate().min_by_key(|(_, part)| part.plain);
+        least.map_or(0, |(at, _)| at)
+    }
+
+    /// Ends a part and sends it on its way.
+    async fn send(&mut self, mut part: Part) -> Result<(), WarehouseError> {
+        let encoder = part.settled(0).await?;
+        let finished = tokio::task::spawn_blocking(move || encoder.finish()).await;
+        let bytes = finished.map_err(stopped)?.map_err(|error| {
+            WarehouseError::new(Kind::Other, "compressing rows failed: this is a bug in longshore").because(error)
+        })?;
+        let most_flying = (FLYING_BYTES / self.most_bytes()).max(2);
+        while self.flying.len() >= most_flying {
+            self.landed().await?;
+        }
+        let (staging, key) = (self.staging.clone(), self.key(part.number));
+        self.flying.spawn(async move { staging.put(&key, Bytes::from(bytes)).await });
+        Ok(())
+    }
+
+    async fn landed(&mut self) -> Result<(), WarehouseError> {
+        match self.flying.join_next().await {
+            Some(landed) => landed.map_err(stopped)?,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what is open, waits until all are in the bucket, then writes the manifest. Returns its key.
+    pub(super) async fn finish(&mut self) -> Result<String, WarehouseError> {
+        while let Some(part) = self.open.pop() {
+            self.send(part).await?;
+        }
+        while !self.flying.is_empty() {
+            self.landed().await?;
+        }
+        let urls = (0..self.rows.len()).map(|number| self.staging.url(&self.key(number)));
+        let key = manifest_key(&self.folder);
+        self.staging.put(&key, Bytes::from(manifest::manifest(urls))).await?;
+        Ok(key)
+    }
+
+    fn key(&self, number: usize) -> String {
+        format!("{}part-{number:05}.csv.gz", self.folder)
+    }
+
+    /// All keys that may have been written.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let parts = (0..self.rows.len()).map(|number| self.key(number));
+        if self.rows.is_empty() { Vec::new() } else { parts.chain([manifest_key(&self.folder)]).collect() }
+    }
+
+    /// Ends what is on its way, so that nothing is written any more.
+    pub(super) async fn stop(&mut self) {
+        self.flying.shutdown().await;
+    }
+
+    /// All that was written is removed.
+    pub(super) fn forget(&mut self) {
+        self.rows.clear();
+        self.open.clear();
+    }
+
+    /// Where the row at a line of a part came from, by the URL that the server gives; the first line is 1.
+    pub(super) fn find(&self, url: &str, line: i64) -> Option<Place> {
+        let number: usize = url.trim().rsplit_once("part-")?.1.get(..5)?.parse().ok()?;
+        let rows = self.rows.get(number)?;
+        let place = |row: u64| {
+            let run = rows.runs[rows.runs.partition_point(|run| run.in_part <= row).checked_sub(1)?];
+            Some(run.in_load + (row - run.in_part))
+        };
+        let row = u64::try_from(line).ok().and_then(|line| line.checked_sub(1));
+        match row {
+            // Whether the server counts lines or rows is not documented.
+            Some(row) if row < rows.count && !rows.has_breaks => place(row).map(Place::Row),
+            _ => Some(Place::Between(place(0)?, place(rows.count.checked_sub(1)?)?)),
+        }
+    }
+}
+
+/// The key of a load's manifest.
+pub(super) fn manifest_key(folder: &str) -> String {
+    format!("{folder}load.manifest")
+}
+
+impl Part {
+    /// The encoder, once it is done with the lines before.
+    async fn settled(&mut self, room: usize) -> Result<GzEncoder<Vec<u8>>, WarehouseError> {
+        if let Some(compressing) = self.compressing.take() {
+            return compressing.await.map_err(stopped);
+        }
+        Ok(self.encoder.take().unwrap_or_else(|| encode::compressor(if room > 0 { room + CHUNK } else { 0 })))
+    }
+}
+
+/// A task that ended otherwise than by its own doing.
+fn stopped(error: tokio::task::JoinError) -> WarehouseError {
+    WarehouseError::new(Kind::Unreachable, "the work on a part was stopped").because(error)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::super::staging::Staged;
+    use super::*;
+
+    /// A bucket in memory.
+    #[derive(Debug, Default)]
+    pub(in super::super) struct Memory(Mutex<BTreeMap<String, Bytes>>);
+
+    #[async_trait]
+    impl Staging for Memory {
+        async fn put(&self, key: &str, bytes: Bytes) -> Result<(), WarehouseError> {
+            self.0.lock().unwrap().insert(key.to_owned(), bytes);
+            Ok(())
+        }
+
+        async fn delete(&self, keys: &[String]) -> Result<(), WarehouseError> {
+            self.0.lock().unwrap().retain(|key, _| !keys.contains(key));
+            Ok(())
+        }
+
+        async fn list(&self, _prefix: &str) -> Result<Vec<Staged>, WarehouseError> {
+            Ok(Vec::new())
+        }
+
+        fn url(&self, key: &str) -> String {
+            format!("s3://bucket/{key}")
+        }
+    }
+
+    fn chunk(first: u64, rows: u64) -> Chunk {
+        // Hexadecimal digits of a hash: they compress by half and no more.
+        let line = |row: u64| format!("{row},{:016x}\n", row.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let bytes: Vec<u8> = (first..first + rows).flat_map(|row| line(row).into_bytes()).collect();
+        Chunk { bytes, rows, has_breaks: false }
+    }
+
+    fn read(bytes: &Bytes) -> String {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Loads so many chunks of 40,000 rows, about 1 MiB each.
+    async fn load(chunks: u64, slices: u16) -> (Parts, Arc<Memory>) {
+        let memory = Arc::new(Memory::default());
+        let mut parts = Parts::new(memory.clone(), "staging/p/load/".to_owned(), slices);
+        for n in 0..chunks {
+            parts.take(chunk(n * 40_000, 40_000), n * 40_000).await.unwrap();
+        }
+        assert_eq!(parts.finish().await.unwrap(), "staging/p/load/load.manifest");
+        (parts, memory)
+    }
+
+    #[tokio::test]
+    async fn a_small_load_is_one_part() {
+        let (parts, memory) = load(5, 4).await;
+        assert_eq!(parts.keys(), ["staging/p/load/part-00000.csv.gz", "staging/p/load/load.manifest"]);
+        let objects = memory.0.lock().unwrap();
+        assert_eq!(objects.keys().count(), 2);
+        let text = read(&objects["staging/p/load/part-00000.csv.gz"]);
+        assert_eq!(text.lines().count(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_large_load_is_spread_evenly_over_the_slices() {
+        let (parts, memory) = load(60, 4).await;
+        let objects = memory.0.lock().unwrap();
+        let sizes: Vec<usize> = objects.iter().filter(|(key, _)| key.contains("part-")).map(|(_, b)| b.len()).collect();
+        assert_eq!(sizes.len(), 4, "{sizes:?}");
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        assert!(most - least < 3 << 20, "{sizes:?}");
+        let mut rows = 0;
+        for (key, bytes) in objects.iter().filter(|(key, _)| key.contains("part-")) {
+            for (n, line) in read(bytes).lines().enumerate() {
+                let row: u64 = line.split_once(',').unwrap().0.parse().unwrap();
+                rows += 1;
+                if n % 997 == 0 {
+                    let url = format!("s3://bucket/{key}   ");
+                    assert_eq!(parts.find(&url, n as i64 + 1), Some(Place::Row(row)), "{key} {n}");
+                }
+            }
+        }
+        assert_eq!(rows, 2_400_000);
+        assert_eq!(parts.find("s3://bucket/staging/p/load/part-00099.csv.gz", 1), None);
+    }
+
+    #[tokio::test]
+    async fn full_parts_are_followed_by_as_many_others() {
+        // A full part of 64 slices is 1 MiB; 16 chunks fill none, 200 fill several waves of 2 slices of 16.
+        let memory = Arc::new(Memory::default());
+        let mut parts = Parts::new(memory.clone(), "f/".to_owned(), 64);
+        assert_eq!(parts.most_bytes(), 1 << 20);
+        for n in 0..90 {
+            parts.take(chunk(n * 80_000, 80_000), n * 80_000).await.unwrap();
+        }
+        parts.finish().await.unwrap();
+        let count = memory.0.lock().unwrap().keys().filter(|key| key.contains("part-")).count();
+        assert_eq!(count, 64);
+    }
+
+    #[tokio::test]
+    async fn a_row_is_not_guessed_where_lines_are_not_rows() {
+        let memory = Arc::new(Memory::default());
+        let mut parts = Parts::new(memory, "f/".to_owned(), 4);
+        parts.take(Chunk { has_breaks: true, ..chunk(0, 10) }, 5).await.unwrap();
+        assert_eq!(parts.find("s3://b/f/part-00000.csv.gz", 3), Some(Place::Between(5, 14)));
+        assert_eq!(parts.find("s3://b/f/part-00000.csv.gz", -1), Some(Place::Between(5, 14)));
+    }
+}
