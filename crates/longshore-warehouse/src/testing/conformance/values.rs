@@ -244,7 +244,8 @@ pub async fn a_key_on_the_text_route_or_of_any_type_merges(bench: &dyn Bench) {
 /// `init` proposes a table and creates it; describing it gives it back.
 pub async fn a_proposed_table_is_created_once_and_described_as_proposed(bench: &dyn Bench) {
     let warehouse = bench.warehouse();
-    let columns: Vec<NewColumn> = common_types()
+    let columns: Vec<NewColumn> = bench
+        .types()
         .into_iter()
         .enumerate()
         .map(|(index, ty)| NewColumn { name: format!("Column {index}"), ty, nullable: index != 1 })
