@@ -182,6 +182,8 @@ CREATE FUNCTION standin.getdate() RETURNS timestamp LANGUAGE sql STABLE AS
 CREATE FUNCTION standin.len(bpchar) RETURNS int LANGUAGE sql IMMUTABLE AS
     $$ SELECT length(textin(bpcharout($1))) $$;
 CREATE FUNCTION standin.len(text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
+CREATE FUNCTION standin.length(bpchar) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT standin.len($1) $$;
+CREATE FUNCTION standin.length(text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
 CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
     $$ SELECT coalesce($1, $2) $$;
 CREATE FUNCTION standin.json_parse(text) RETURNS standin.super LANGUAGE sql IMMUTABLE AS $$ SELECT $1::json::text $$;

@@ -34,7 +34,7 @@ impl Token {
     /// A name, folded: quoted or not, Redshift folds it to lower case.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
-            Self::Word(name) | Self::Quoted(name) => Some(name.to_lowercase()),
+            Self::Word(name) | Self::Quoted(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         }
     }
@@ -96,7 +96,7 @@ impl Lexer<'_> {
             '$' => self.parameter()?,
             '#' => {
                 let name = self.take(1, |c| c.is_alphanumeric() || c == '_' || c == '$');
-                Token::Quoted(name.to_lowercase())
+                Token::Quoted(name.to_ascii_lowercase())
             }
             c if c.is_alphabetic() || c == '_' => self.word()?,
             c if c.is_ascii_digit() => Token::Number(self.number()),
@@ -272,7 +272,7 @@ pub(crate) fn join(words: &Words) -> String {
 pub(crate) fn push(sql: &mut String, token: &Token) {
     match token {
         Token::Word(text) | Token::Number(text) => sql.push_str(text),
-        Token::Quoted(name) => sql.push_str(&ident(&name.to_lowercase())),
+        Token::Quoted(name) => sql.push_str(&ident(&name.to_ascii_lowercase())),
         Token::Literal(text) => sql.push_str(&literal(text)),
         Token::Parameter(number) => sql.push_str(&format!("${number}")),
         Token::Symbol(symbol) => sql.push(*symbol),

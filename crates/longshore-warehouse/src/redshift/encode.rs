@@ -59,6 +59,8 @@ pub(super) enum Misfit {
     Token,
     /// NUL, which would end the row.
     Nul { row: usize, column: usize },
+    /// No bytes at all in a VARBYTE, which COPY takes for NULL.
+    NoBytes { row: usize, column: usize },
     /// More bytes than a row may have.
     TooLong { row: usize },
 }
@@ -160,9 +162,15 @@ impl<'a> Columns<'a> {
             Cells::Date(values) => date(i64::from(values[row]), out),
             Cells::Time(values) => time(values[row], out),
             Cells::Timestamp(values, is_instant) => timestamp(values[row], *is_instant, out),
-            Cells::Bytes(array) => array.value(row).iter().for_each(|byte| {
-                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }),
+            Cells::Bytes(array) => {
+                let bytes = array.value(row);
+                if bytes.is_empty() {
+                    return Err(Misfit::NoBytes { row, column });
+                }
+                for byte in bytes {
+                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+            }
             Cells::Text(array) => {
                 let text = array.value(row);
                 if self.null.is(text) {
@@ -327,14 +335,17 @@ mod tests {
             (Wire::Date, Arc::new(Date32Array::from(vec![0, 19_782]))),
             (Wire::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![0, -1]))),
             (Wire::Instant, Arc::new(TimestampMicrosecondArray::from(vec![0, 1]).with_timezone("UTC"))),
-            (Wire::Bytes, Arc::new([Some(&b"\x00\xff"[..]), Some(&b""[..])].into_iter().collect::<BinaryViewArray>())),
+            (
+                Wire::Bytes,
+                Arc::new([Some(&b"\x00\xff"[..]), Some(&b"\x7f"[..])].into_iter().collect::<BinaryViewArray>()),
+            ),
         ];
         let (wires, arrays): (Vec<Wire>, Vec<ArrayRef>) = columns.into_iter().unzip();
         let chunk = lines(&wires, arrays).unwrap();
         assert_eq!(
             String::from_utf8(chunk.bytes).unwrap(),
             "7,2,t,-9223372036854775808,0.1,-0.05,1970-01-01,1970-01-01 00:00:00.000000,1970-01-01 00:00:00.000000+00,00ff\n\
-             7,3,f,7,1e300,12.34,2024-02-29,1969-12-31 23:59:59.999999,1970-01-01 00:00:00.000001+00,\n"
+             7,3,f,7,1e300,12.34,2024-02-29,1969-12-31 23:59:59.999999,1970-01-01 00:00:00.000001+00,7f\n"
         );
         assert_eq!((chunk.rows, chunk.has_breaks), (2, false));
     }

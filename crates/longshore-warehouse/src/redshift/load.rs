@@ -201,6 +201,13 @@ impl RedshiftLoad {
                 column,
                 "a NUL character, which Redshift does not take",
             ),
+            Misfit::NoBytes { row, column } => self.plan.layout.refused(
+                batch,
+                &self.spec,
+                row,
+                column,
+                "an empty VARBYTE: COPY would take it for NULL; write NULL, or load it into a VARCHAR",
+            ),
             Misfit::TooLong { row } => {
                 let line = batch.lines.value(row);
                 WarehouseError::new(

@@ -50,6 +50,8 @@ pub struct Switches {
     pub several_character_delimiters: bool,
     /// TRUNCATECOLUMNS cuts before a character that does not fit whole; else such a row is an error.
     pub truncation_keeps_characters_whole: bool,
+    /// Code points that Unicode gives to nobody are data; else error 9.
+    pub unassigned_characters_pass: bool,
     /// A file with nothing but a header, or nothing at all, gives no rows; else it is an error.
     pub files_may_have_no_rows: bool,
 }
@@ -66,6 +68,7 @@ impl Default for Switches {
             rows_over_4_mb: false,
             several_character_delimiters: false,
             truncation_keeps_characters_whole: false,
+            unassigned_characters_pass: false,
             files_may_have_no_rows: false,
         }
     }

@@ -65,7 +65,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Functions that this crate brings along, in the schema `standin`.
-const OWN: &[&str] = &["getdate", "len", "nvl", "json_parse", "json_serialize", "quote_literal", "to_hex"];
+const OWN: &[&str] = &["getdate", "len", "nvl", "json_parse", "json_serialize", "length", "quote_literal", "to_hex"];
 
 /// Functions that only the leader node has: not together with a user's table.
 const LEADER: &[&str] = &[

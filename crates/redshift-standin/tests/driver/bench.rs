@@ -11,7 +11,7 @@ use longshore_postgres::{Config, Connection};
 use longshore_warehouse::redshift::{Authorization, Redshift, RedshiftConfig, SLICES, Staged, Staging};
 use longshore_warehouse::testing::conformance::{Bench, Constraint, TextRoute, common_types};
 use longshore_warehouse::{ColumnType, LengthUnit, Warehouse, WarehouseError};
-use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinConfig, Unknowns};
+use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinConfig, Switches, Unknowns};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
@@ -24,9 +24,10 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
 pub(crate) struct RedshiftBench {
     warehouse: Arc<Redshift>,
     connection: OnceCell<Connection>,
+    behind: OnceCell<Connection>,
     pub(crate) standin: Standin,
     pub(crate) s3: Arc<MemoryS3>,
-    _database: Database<'static>,
+    database: Database<'static>,
     _runtime: Runtime,
 }
 
@@ -58,20 +59,41 @@ impl RedshiftBench {
                 keys: Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned())),
             },
             roles: vec![Role::new(ROLE)],
-            unknowns: Unknowns { refuse_truncate_in_block: true, ..Unknowns::default() },
+            unknowns: Unknowns {
+                refuse_truncate_in_block: true,
+                reading: Switches { unassigned_characters_pass: true, ..Switches::default() },
+                ..Unknowns::default()
+            },
             seed: 7,
         };
         let standin = runtime.block_on(Standin::start(config)).expect("a stand-in");
         let warehouse = Arc::new(Redshift::new(config_of(&standin.url(), &s3)));
-        Self { warehouse, connection: OnceCell::new(), standin, s3, _database: database, _runtime: runtime }
+        Self {
+            warehouse,
+            connection: OnceCell::new(),
+            behind: OnceCell::new(),
+            standin,
+            s3,
+            database,
+            _runtime: runtime,
+        }
     }
 
+    /// A client of the stand-in.
     async fn connection(&self) -> &Connection {
-        let connect = || async {
-            Config::with_environment(&self.standin.url(), &|_| None).unwrap().connect().await.expect("a connection")
-        };
-        self.connection.get_or_init(connect).await
+        self.connection.get_or_init(|| connect(self.standin.url())).await
     }
+
+    /// A connection to the PostgreSQL behind, which knows the types of SUPER and VARBYTE by their numbers.
+    async fn behind(&self) -> &Connection {
+        self.behind.get_or_init(|| connect(self.database.admin_url())).await
+    }
+}
+
+async fn connect(url: String) -> Connection {
+    let connection = Config::with_environment(&url, &|_| None).expect("a URL").connect().await.expect("a connection");
+    connection.batch_execute("SET TimeZone TO 'UTC'").await.expect("a setting");
+    connection
 }
 
 fn config_of(url: &str, s3: &Arc<MemoryS3>) -> RedshiftConfig {
@@ -119,11 +141,21 @@ impl Staging for Memory {
     }
 }
 
+/// A statement with its quoted names folded, as Redshift folds them.
+fn folded(sql: &str) -> String {
+    let mut is_quoted = false;
+    let fold = |c: char| {
+        is_quoted ^= c == '"';
+        if is_quoted { c.to_ascii_lowercase() } else { c }
+    };
+    sql.chars().map(fold).collect()
+}
+
 /// A value in the words of [`Bench::query`].
 fn shown(text: &str, oid: u32) -> String {
     match oid {
         16 => if text == "t" { "true" } else { "false" }.to_owned(),
-        6551 => text.trim_start_matches("\\x").to_owned(),
+        17 => text.trim_start_matches("\\x").to_owned(),
         700 | 701 if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => format!("{text}.0"),
         _ => text.to_owned(),
     }
@@ -145,7 +177,8 @@ impl Bench for RedshiftBench {
     }
 
     async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let connection = self.connection().await;
+        let connection = self.behind().await;
+        let sql = &folded(sql);
         let statement = connection.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let types: Vec<u32> = statement.columns().iter().map(|column| column.type_().oid()).collect();
         let answers = connection.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -170,12 +203,22 @@ impl Bench for RedshiftBench {
     }
 
     fn types(&self) -> Vec<ColumnType> {
-        let has = |ty: &ColumnType| !matches!(ty, ColumnType::Uuid);
+        // VARBYTE holds no empty value, which the suite wants of bytes: it has a test of its own.
+        let has = |ty: &ColumnType| !matches!(ty, ColumnType::Uuid | ColumnType::Bytes);
         let bytes = |ty| match ty {
             ColumnType::Varchar { length, .. } => ColumnType::Varchar { length, unit: LengthUnit::Bytes },
             other => other,
         };
         common_types().into_iter().filter(has).map(bytes).collect()
+    }
+
+    fn holds_decimal(&self, precision: u8, scale: u8) -> bool {
+        // 19 digits are kept in 64 bits, which hold most of them.
+        precision != 19 && scale <= 37
+    }
+
+    fn longest_text(&self) -> (&'static str, usize) {
+        ("VARCHAR(MAX)", 65_535)
     }
 
     fn text_routes(&self) -> Vec<TextRoute> {

@@ -81,6 +81,16 @@ pub trait Bench: Send + Sync {
         true
     }
 
+    /// The type for text of any length, and how many bytes of it the suite tries.
+    fn longest_text(&self) -> (&'static str, usize) {
+        ("VARCHAR", 140_000)
+    }
+
+    /// Whether a DECIMAL holds as many digits as its precision says.
+    fn holds_decimal(&self, _precision: u8, _scale: u8) -> bool {
+        true
+    }
+
     /// Makes the engine drop rows that are inserted into this table where `id` is 13, without an
     /// error; whether it can (a trigger, a rule).
     async fn swallow_thirteen(&self, _table: &str) -> bool {

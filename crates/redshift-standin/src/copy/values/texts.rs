@@ -34,7 +34,7 @@ pub(super) fn char(bytes: &[u8], size: u32, options: &Options) -> Result<String,
 
 /// VARCHAR holds valid UTF-8; its size counts bytes.
 pub(super) fn varchar(bytes: &[u8], size: u32, options: &Options, switches: &Switches) -> Result<String, Fault> {
-    let mut text = utf8(bytes, options.accept_invalid_chars)?;
+    let mut text = utf8(bytes, options.accept_invalid_chars, switches.unassigned_characters_pass)?;
     if options.trim_blanks {
         text.truncate(text.trim_end_matches([' ', '\t']).len());
     }
@@ -58,7 +58,7 @@ pub(super) fn varchar(bytes: &[u8], size: u32, options: &Options, switches: &Swi
 }
 
 /// Reads UTF-8; each byte of a bad sequence becomes `instead`, if there is one.
-fn utf8(bytes: &[u8], instead: Option<u8>) -> Result<String, Fault> {
+fn utf8(bytes: &[u8], instead: Option<u8>, unassigned_pass: bool) -> Result<String, Fault> {
     let mut good = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -66,6 +66,7 @@ fn utf8(bytes: &[u8], instead: Option<u8>) -> Result<String, Fault> {
         let (taken, left) = rest.split_at(size);
         match (problem, instead) {
             (None, _) => good.extend_from_slice(taken),
+            (Some(9), _) if unassigned_pass => good.extend_from_slice(taken),
             (Some(_), Some(byte)) => good.extend(std::iter::repeat_n(byte, size)),
             (Some(number), None) => return Err(bad_utf8(taken, number)),
         }
@@ -117,7 +118,7 @@ fn sequence(bytes: &[u8]) -> (usize, Option<u32>) {
 
 /// SUPER takes JSON. A NUL that is written as an escape is refused: the server behind cannot keep it.
 pub(super) fn json(bytes: &[u8]) -> Result<String, Fault> {
-    let text = utf8(bytes, None)?;
+    let text = utf8(bytes, None, true)?;
     let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
     if is_json && !text.contains("\\u0000") {
         Ok(text)
