@@ -7,10 +7,11 @@ use longshore_queue::{Queue, QueueError, SqliteConfig, SqliteQueue, SystemClock}
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 use longshore_warehouse::postgres::{PATIENCE, Postgres, PostgresConfig};
+use longshore_warehouse::redshift::{Redshift, RedshiftConfig};
 use sha2::{Digest, Sha256};
 
-use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3};
-use crate::config::{After, BucketConfig, Config, Engine, Place};
+use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3, StagingBucket};
+use crate::config::{After, BucketConfig, Config, Engine, Place, RedshiftSettings};
 use crate::journal::{Journal, JournalError};
 use crate::pipeline::Context;
 use crate::progress::Progress;
@@ -57,9 +58,9 @@ pub(crate) async fn open_bucket(config: &BucketConfig) -> Result<Arc<dyn Bucket>
 }
 
 /// Opens the warehouse; nothing is held before there is work.
-pub(crate) fn open_warehouse(config: &Config) -> Arc<dyn Warehouse> {
+pub(crate) async fn open_warehouse(config: &Config) -> Result<Arc<dyn Warehouse>, BucketError> {
     let wait = config.warehouse.wait;
-    match &config.warehouse.engine {
+    Ok(match &config.warehouse.engine {
         Engine::DuckDb { path, memory_limit, threads } => Arc::new(DuckDb::new(DuckDbConfig {
             path: path.clone(),
             memory_limit: *memory_limit,
@@ -72,7 +73,24 @@ pub(crate) fn open_warehouse(config: &Config) -> Arc<dyn Warehouse> {
             patience: PATIENCE,
             project: name_of(&config.journal),
         })),
-    }
+        Engine::Redshift(settings) => Arc::new(open_redshift(config, settings).await?),
+    })
+}
+
+/// Redshift with its staging bucket; nothing is connected before there is work.
+pub(crate) async fn open_redshift(config: &Config, settings: &RedshiftSettings) -> Result<Redshift, BucketError> {
+    let bucket = S3::connect(settings.staging.clone()).await?;
+    Ok(Redshift::new(RedshiftConfig {
+        connect: settings.connect.clone(),
+        authorization: settings.authorization.clone(),
+        region: settings.staging_region.clone(),
+        staging: Arc::new(StagingBucket::new(bucket, &settings.staging.bucket)),
+        prefix: settings.prefix.clone(),
+        slices: settings.slices,
+        wait: config.warehouse.wait,
+        patience: PATIENCE,
+        project: name_of(&config.journal),
+    }))
 }
 
 /// A short word for whoever shares this journal: who does not is another project.
@@ -97,7 +115,7 @@ pub(crate) async fn look(config: &Config) -> Result<Context, OpenError> {
     Ok(Context {
         papers: Arc::clone(&bucket),
         bucket,
-        warehouse: open_warehouse(config),
+        warehouse: open_warehouse(config).await?,
         journal: Arc::new(Journal::look(&config.journal)?),
         prefixes: config.bucket.prefixes.clone(),
         keep: config.bucket.after == After::Keep,
@@ -123,7 +141,7 @@ impl Project {
         let ctx = Context {
             bucket,
             papers,
-            warehouse: open_warehouse(&config),
+            warehouse: open_warehouse(&config).await?,
             journal,
             prefixes: config.bucket.prefixes.clone(),
             keep: config.bucket.after == After::Keep,

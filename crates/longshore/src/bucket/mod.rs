@@ -7,6 +7,7 @@
 mod directory;
 mod error;
 mod s3;
+mod staging;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use directory::{Directory, DirectoryConfig};
 use error::told;
 pub use error::{BucketError, Kind};
 pub use s3::{S3, S3Config};
+pub use staging::StagingBucket;
 
 /// The key of an object, exact.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

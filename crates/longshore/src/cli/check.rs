@@ -30,7 +30,7 @@ pub(super) struct Check {
 pub(super) async fn run(check: Check, global: &Global) -> Result {
     let config = global.read()?;
     if check.print_sql {
-        let sql = project::open_warehouse(&config).ledger_sql();
+        let sql = project::open_warehouse(&config).await?.ledger_sql();
         match global.json {
             true => output::json(&serde_json::json!({ "ledger_sql": sql }))?,
             false => outln!("{}", sql.trim_end()),
@@ -143,7 +143,10 @@ fn patterns(config: &Config) -> Vec<Finding> {
 }
 
 async fn warehouse(config: &Config) -> Vec<Finding> {
-    let warehouse = project::open_warehouse(config);
+    let warehouse = match project::open_warehouse(config).await {
+        Ok(warehouse) => warehouse,
+        Err(error) => return vec![fault(error.to_string(), error.hint().map(str::to_owned))],
+    };
     let uses: Vec<_> =
         config.pipelines.iter().map(|pipeline| (pipeline.table.clone(), pipeline.mode.clone())).collect();
     let mut findings = warehouse.check(&uses).await;

@@ -109,7 +109,7 @@ impl Init {
         }
         let text = write::config(&source.place, &found.feeds);
         let config = parse(&text, &home, &global.config)?;
-        let warehouse = project::open_warehouse(&config);
+        let warehouse = project::open_warehouse(&config).await?;
         let sql = write::tables(&found.feeds, warehouse.as_ref());
         if holds_password(&self.warehouse) {
             save_private(&global.config, &text)?;

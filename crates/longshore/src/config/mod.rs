@@ -3,6 +3,7 @@
 mod pipeline;
 mod reader;
 mod schedule;
+mod warehouse;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use toml::de::DeTable;
 pub use pipeline::{Fill, GroupLimits, Matcher, MaxRejects, Metadata, OnLate, OnRepeat, Pipeline};
 pub use reader::ConfigFault;
 use reader::{Section, Source};
+pub use warehouse::{Engine, RedshiftSettings, WarehouseConfig};
 
 use crate::bucket::{DirectoryConfig, Prefixes, S3Config};
 use crate::scheduler::Schedule;
@@ -93,31 +95,6 @@ pub enum After {
     Archive,
     /// They stay: the ledger alone remembers.
     Keep,
-}
-
-/// The database with the target tables.
-#[derive(Debug, Clone)]
-pub struct WarehouseConfig {
-    /// Which one, and where.
-    pub engine: Engine,
-    /// How long to wait for the file or a table's fence.
-    pub wait: Duration,
-}
-
-/// A database.
-#[derive(Debug, Clone)]
-pub enum Engine {
-    /// DuckDB, in this process.
-    DuckDb {
-        /// Its file.
-        path: PathBuf,
-        /// Its own memory limit in bytes.
-        memory_limit: u64,
-        /// Threads that it may use.
-        threads: Option<usize>,
-    },
-    /// A PostgreSQL server.
-    Postgres(Box<longshore_postgres::Config>),
 }
 
 /// Why there is no configuration.
@@ -203,7 +180,7 @@ impl Config {
 
     fn from_section(root: &Section<'_>, folder: &Path, env: &Env<'_>) -> Option<Self> {
         let bucket = read_bucket(root.section("bucket"), folder);
-        let warehouse = read_warehouse(root.section("warehouse"), folder, env);
+        let warehouse = warehouse::read(root.section("warehouse"), folder, bucket.as_ref(), env);
         let journal = read_journal(root.section("journal"), folder);
         let is_directory = matches!(&bucket, Some(BucketConfig { place: Place::Directory(_), .. }));
         let default = Schedule::every(if is_directory { EVERY_DIRECTORY } else { EVERY_S3 });
@@ -348,60 +325,6 @@ fn check_prefixes(section: &Section<'_>, prefixes: &Prefixes) {
                 format!("`{prefix}` overlaps `{other}`"),
                 Some("give each a prefix of its own".to_owned()),
             );
-        }
-    }
-}
-
-fn read_warehouse(section: Section<'_>, folder: &Path, env: &Env<'_>) -> Option<WarehouseConfig> {
-    let url = section.text("url").unwrap_or_else(|| "duckdb:warehouse.duckdb".to_owned());
-    let engine = match url.split_once(':') {
-        Some(("duckdb", path)) if !path.is_empty() => read_duckdb(&section, folder.join(path.trim_start_matches("//"))),
-        Some(("postgres" | "postgresql", _)) => read_postgres(&section, &url, env),
-        _ => {
-            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-            section.fault_of(
-                "url",
-                if scheme.is_empty() {
-                    "is no warehouse url".to_owned()
-                } else {
-                    format!("`{scheme}:` is no warehouse that this version can load")
-                },
-                Some("write `duckdb:FILE` or `postgres://user@host:5432/database`".to_owned()),
-            );
-            // Settings that only some have are not worth a word until this is right.
-            section.text("memory_limit");
-            section.text("threads");
-            None
-        }
-    };
-    let wait = section.duration("wait").unwrap_or(WAIT);
-    section.finish();
-    Some(WarehouseConfig { engine: engine?, wait })
-}
-
-fn read_duckdb(section: &Section<'_>, path: PathBuf) -> Option<Engine> {
-    let memory_limit = section.size("memory_limit").unwrap_or(MEMORY_LIMIT);
-    if memory_limit < 64 << 20 {
-        section.fault_of("memory_limit", "DuckDB needs at least 64 MiB", None);
-    }
-    let threads = section.count("threads").map(|threads| threads as usize);
-    if threads == Some(0) {
-        section.fault_of("threads", "must be at least 1", None);
-    }
-    Some(Engine::DuckDb { path, memory_limit, threads })
-}
-
-fn read_postgres(section: &Section<'_>, url: &str, env: &Env<'_>) -> Option<Engine> {
-    for name in ["memory_limit", "threads"] {
-        if section.get(name).is_some() {
-            section.fault_of(name, "has no meaning for PostgreSQL", Some("remove it".to_owned()));
-        }
-    }
-    match longshore_postgres::Config::with_environment(url, env) {
-        Ok(config) => Some(Engine::Postgres(Box::new(config))),
-        Err(error) => {
-            section.fault_of("url", error.to_string(), error.hint());
-            None
         }
     }
 }
