@@ -141,7 +141,9 @@ pub(super) fn is_load_error(message: &str) -> bool {
 /// Whether a table was not there when the statement's snapshot was taken.
 fn is_gone(message: &str) -> bool {
     let message = message.trim();
-    message == "1018" || message.starts_with("Relation") && message.contains("does not exist")
+    message == "1018"
+        || message.starts_with("could not open relation")
+        || message.starts_with("Relation") && message.contains("does not exist")
 }
 
 fn judged(error: &DbError) -> Verdict {
