@@ -9,6 +9,7 @@
 //! This crate knows nothing of CSV, buckets or pipelines: it is given typed rows as
 //! Arrow batches and the identity of the objects they belong to.
 
+mod broken;
 mod crash;
 pub mod duckdb;
 mod entries;

@@ -6,10 +6,10 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_postgres::{Config, ConnectError, Connection, Hop};
-use tokio_postgres::error::SqlState;
+use longshore_postgres::{Config, Connection};
 use tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
+use crate::broken::unconnected;
 use crate::{Kind, LoadId, WarehouseError};
 
 /// Idle connections that are kept: as many as loads commonly run at once.
@@ -228,28 +228,5 @@ impl Session {
     pub(crate) async fn abandon(self) {
         let Ok(Err(error)) = tokio::time::timeout(FAREWELL, self.cancel()).await else { return };
         tracing::debug!("cancelling a statement of a load that was given up: {error}");
-    }
-}
-
-/// A connection that cannot be had.
-fn unconnected(error: ConnectError) -> WarehouseError {
-    let is_full = error.sqlstate() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-    let kind = match error.hop() {
-        _ if is_full => Kind::Busy,
-        _ if error.is_transient() => Kind::Unreachable,
-        Hop::Dns | Hop::Tcp => Kind::Unreachable,
-        Hop::Login => Kind::Login,
-        Hop::Database if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Kind::AccessDenied,
-        Hop::Database => Kind::Missing,
-        _ => Kind::Other,
-    };
-    let failed = WarehouseError::new(kind, error.to_string());
-    let failed = match error.hint() {
-        Some(hint) => failed.cure(hint),
-        None => failed,
-    };
-    match error.into_cause() {
-        Some(cause) => failed.because(cause),
-        None => failed,
     }
 }

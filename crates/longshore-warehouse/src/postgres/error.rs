@@ -1,11 +1,10 @@
 //! Turns what PostgreSQL says into errors of the boundary: one table from SQLSTATE to kind.
 
-use std::error::Error as _;
-use std::io;
-
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
+pub(super) use crate::broken::words;
+use crate::broken::{unanswered, uncommitted};
 use crate::{Fault, Kind, WarehouseError};
 
 /// What to make of a code: the kind, what to say, and what to do.
@@ -91,17 +90,6 @@ fn plain_words(error: &DbError) -> Option<String> {
     is_plain.then(|| error.message().to_owned())
 }
 
-/// What the server said word by word; it may hold cell values.
-pub(super) fn words(error: &DbError) -> String {
-    let mut words = error.message().to_owned();
-    for (name, part) in [("DETAIL", error.detail()), ("HINT", error.hint()), ("CONTEXT", error.where_())] {
-        if let Some(part) = part {
-            words.push_str(&format!("\n{name}: {part}"));
-        }
-    }
-    format!("{words} (SQLSTATE {})", error.code().code())
-}
-
 /// An error of the server or the connection while `doing` something, such as "reading the ledger".
 pub(super) fn failed(doing: &str, error: &Error) -> WarehouseError {
     if let Some(refusal) = error.as_db_error() {
@@ -116,31 +104,12 @@ pub(super) fn failed(doing: &str, error: &Error) -> WarehouseError {
             None => failed,
         };
     }
-    // A text with a NUL never leaves the client.
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let is_ours = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidInput);
-    let is_network = error.is_closed() || cause.is_some() || error.source().is_none();
-    if is_network && !is_ours {
-        WarehouseError::new(Kind::Unreachable, format!("{doing}: the connection to the server broke"))
-            .because(error.to_string())
-    } else {
-        WarehouseError::new(Kind::Other, format!("{doing}: the server's answer is not understood"))
-            .because(error.to_string())
-    }
+    unanswered(doing, error)
 }
 
-/// A COMMIT without an answer may have happened; one that was refused has not.
+/// A COMMIT that failed.
 pub(super) fn commit_failed(doing: &str, error: &Error) -> WarehouseError {
-    let failed = failed(doing, error);
-    let is_unknown = match error.as_db_error() {
-        Some(refusal) => matches!(refusal.code().code().get(..2), Some("08" | "57")),
-        None => true,
-    };
-    if !is_unknown {
-        return failed;
-    }
-    let text = format!("{doing}: the connection broke before the server answered");
-    WarehouseError::new(Kind::OutcomeUnknown, text).because(error.to_string())
+    uncommitted(doing, error, failed)
 }
 
 /// The error for a server at which nobody can write.

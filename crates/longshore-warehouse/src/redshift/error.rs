@@ -2,12 +2,10 @@
 //!
 //! Most of it comes as XX000, so the words decide, and the code only where they do not.
 
-use std::error::Error as _;
-use std::io;
-
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
+use crate::broken::{unanswered, uncommitted, words};
 use crate::{Fault, Kind, WarehouseError};
 
 /// What to make of a refusal: the kind, what to say, and what to do.
@@ -141,22 +139,13 @@ pub(super) fn is_load_error(message: &str) -> bool {
 /// Whether a table was not there when the statement's snapshot was taken.
 fn is_gone(message: &str) -> bool {
     let message = message.trim();
-    message == "1018" || message.starts_with("Relation") && message.contains("does not exist")
+    message == "1018"
+        || message.starts_with("could not open relation")
+        || message.starts_with("Relation") && message.contains("does not exist")
 }
 
 fn judged(error: &DbError) -> Verdict {
     judge(error.code().code(), error.message(), error.detail().unwrap_or_default())
-}
-
-/// What the server said word by word; it may hold cell values.
-pub(super) fn words(error: &DbError) -> String {
-    let mut words = error.message().to_owned();
-    for (name, part) in [("DETAIL", error.detail()), ("HINT", error.hint()), ("CONTEXT", error.where_())] {
-        if let Some(part) = part {
-            words.push_str(&format!("\n{name}: {part}"));
-        }
-    }
-    format!("{words} (SQLSTATE {})", error.code().code())
 }
 
 /// An error of the server or the connection while `doing` something, such as "reading the ledger".
@@ -174,16 +163,7 @@ pub(super) fn failed(doing: &str, error: &Error) -> WarehouseError {
             None => failed,
         };
     }
-    // A text with a NUL never leaves the client.
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let is_ours = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidInput);
-    let is_network = error.is_closed() || cause.is_some() || error.source().is_none();
-    let (kind, why) = if is_network && !is_ours {
-        (Kind::Unreachable, "the connection to the server broke")
-    } else {
-        (Kind::Other, "the server's answer is not understood")
-    };
-    WarehouseError::new(kind, format!("{doing}: {why}")).because(error.to_string())
+    unanswered(doing, error)
 }
 
 /// The same for a statement that touches only tables of ours: one that is gone comes back at the next try.
@@ -197,18 +177,9 @@ pub(super) fn failed_on_ours(doing: &str, error: &Error) -> WarehouseError {
     }
 }
 
-/// A COMMIT without an answer may have happened; one that was refused has not.
+/// A COMMIT that failed.
 pub(super) fn commit_failed(doing: &str, error: &Error) -> WarehouseError {
-    let failed = failed(doing, error);
-    let is_unknown = match error.as_db_error() {
-        Some(refusal) => matches!(refusal.code().code().get(..2), Some("08" | "57")),
-        None => true,
-    };
-    if !is_unknown {
-        return failed;
-    }
-    let text = format!("{doing}: the connection broke before the server answered");
-    WarehouseError::new(Kind::OutcomeUnknown, text).because(error.to_string())
+    uncommitted(doing, error, failed)
 }
 
 #[cfg(test)]

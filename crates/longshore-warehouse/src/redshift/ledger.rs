@@ -203,7 +203,7 @@ impl Ledger {
                 Ok(()) => return Ok(true),
                 // Somebody else makes the same tables just now, and this one came second.
                 Err(error) if tries < TRIES && is_rivalry(&error) && !session.is_closed() => {
-                    tokio::time::sleep(super::load::pause(tries)).await;
+                    tokio::time::sleep(super::transaction::pause(tries)).await;
                 }
                 Err(error) => return Err(explained(error)),
             }

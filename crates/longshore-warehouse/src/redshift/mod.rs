@@ -22,6 +22,7 @@ mod quote;
 mod refusal;
 mod sql;
 mod staging;
+mod transaction;
 
 use std::collections::HashSet;
 use std::fmt;

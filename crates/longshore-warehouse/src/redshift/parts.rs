@@ -69,6 +69,8 @@ pub(super) struct Parts {
     staging: Arc<dyn Staging>,
     folder: String,
     slices: usize,
+    /// Compressed bytes at which a part is full.
+    most_bytes: usize,
     open: Vec<Part>,
     /// Parts of this wave that were not begun yet.
     to_open: usize,
@@ -94,6 +96,7 @@ impl Parts {
             staging,
             folder,
             slices,
+            most_bytes: (OPEN_BYTES / slices).clamp(LEAST_PART, MOST_PART),
             open: Vec::new(),
             to_open: slices,
             rows: Vec::new(),
@@ -102,14 +105,9 @@ impl Parts {
         }
     }
 
-    /// Compressed bytes at which a part is full.
-    fn most_bytes(&self) -> usize {
-        (OPEN_BYTES / self.slices).clamp(LEAST_PART, MOST_PART)
-    }
-
     /// Takes lines whose first is the row `first` of the load; returns when there is room for more.
     pub(super) async fn take(&mut self, chunk: Chunk, first: u64) -> Result<(), WarehouseError> {
-        let most = self.most_bytes();
+        let most = self.most_bytes;
         let at = self.pick();
         let part = &mut self.open[at];
         let rows = &mut self.rows[part.number];
@@ -155,7 +153,7 @@ impl Parts {
         let bytes = finished.map_err(stopped)?.map_err(|error| {
             WarehouseError::new(Kind::Other, "compressing rows failed: this is a bug in longshore").because(error)
         })?;
-        let most_flying = (FLYING_BYTES / self.most_bytes()).max(2);
+        let most_flying = (FLYING_BYTES / self.most_bytes).max(2);
         while self.flying.len() >= most_flying {
             self.landed().await?;
         }
@@ -338,16 +336,17 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn full_parts_are_followed_by_as_many_others() {
-        // A full part of 64 slices is 1 MiB; 16 chunks fill none, 200 fill several waves of 2 slices of 16.
         let memory = Arc::new(Memory::default());
-        let mut parts = Parts::new(memory.clone(), "f/".to_owned(), 64);
-        assert_eq!(parts.most_bytes(), 1 << 20);
-        for n in 0..90 {
-            parts.take(chunk(n * 80_000, 80_000), n * 80_000).await.unwrap();
+        let mut parts = Parts { most_bytes: 1 << 20, ..Parts::new(memory.clone(), "f/".to_owned(), 4) };
+        for n in 0..60 {
+            parts.take(chunk(n * 40_000, 40_000), n * 40_000).await.unwrap();
         }
         parts.finish().await.unwrap();
-        let count = memory.0.lock().unwrap().keys().filter(|key| key.contains("part-")).count();
-        assert_eq!(count, 64);
+        let objects = memory.0.lock().unwrap();
+        let sizes: Vec<usize> = objects.iter().filter(|(key, _)| key.contains("part-")).map(|(_, b)| b.len()).collect();
+        assert!(sizes.len() > 8 && sizes.len().is_multiple_of(4), "{sizes:?}");
+        // A part takes the lines that fill it, and those that find it full.
+        assert!(sizes.iter().all(|size| *size < 3 << 20), "{sizes:?}");
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 //! A COPY outside of transactions leaves its errors in the server's tables, where the same session finds
 //! them: part, line and column. From there the way leads back to object and line.
 
+use std::time::Duration;
+
 use tokio_postgres::error::DbError;
 
 use super::error;
@@ -11,6 +13,9 @@ use super::plan::Plan;
 use crate::lines::Lines;
 use crate::session::Session;
 use crate::{Kind, LoadSpec, WarehouseError};
+
+/// How long the server may take to note an error where sessions find it.
+const NOTED: Duration = Duration::from_secs(1);
 
 /// The COPY that failed, and the session that ran it.
 pub(super) const LAST_COPY: &str = "SELECT pg_last_copy_id(), pg_backend_pid()";
@@ -42,7 +47,12 @@ pub(super) async fn refused(
     lines: &Lines,
     refusal: &DbError,
 ) -> WarehouseError {
-    let detail = read(session).await.unwrap_or_else(|error| {
+    let mut detail = read(session).await;
+    if matches!(detail, Ok(None)) {
+        tokio::time::sleep(NOTED).await;
+        detail = read(session).await;
+    }
+    let detail = detail.unwrap_or_else(|error| {
         tracing::debug!("the server does not say which row it refused: {error}");
         None
     });
