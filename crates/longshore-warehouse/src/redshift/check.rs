@@ -119,7 +119,8 @@ async fn bucket(shared: &Shared, session: &Session) -> Vec<Finding> {
 
 /// A COPY that reads and loads nothing.
 async fn read_probe(shared: &Shared, session: &Session, load_id: LoadId, url: &str) -> Result<(), WarehouseError> {
-    let doing = || "letting Redshift read from the staging bucket".to_owned();
+    let doing =
+        || format!("letting Redshift read from the staging bucket with {}", shared.config.authorization.describe());
     let probe = ident(&format!("ls_probe_{load_id}").replace('-', ""));
     session.ask(&format!("CREATE TEMP TABLE {probe} (\"c0\" INTEGER)"), doing).await?;
     let access = sql::access_sql(&shared.config, true);

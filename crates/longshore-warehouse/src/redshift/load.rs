@@ -231,7 +231,10 @@ impl RedshiftLoad {
                     let session = self.session()?;
                     refusal::refused(session, &self.plan, &self.spec, &self.parts, &self.lines, refused).await
                 }
-                _ => ours(failed),
+                _ => {
+                    let doing = format!("{} with {}", self.doing(doing), config.authorization.describe());
+                    error::failed_on_ours(&doing, &failed)
+                }
             });
         }
         let answers = self.ask(sql::COPY_COUNT, doing).await?;

@@ -87,6 +87,17 @@ pub enum Authorization {
     },
 }
 
+impl Authorization {
+    /// Who reads, without secrets, for messages.
+    fn describe(&self) -> String {
+        match self {
+            Self::IamRole(role) if role == "default" => "the cluster's default role".to_owned(),
+            Self::IamRole(role) => format!("the role `{role}`"),
+            Self::Keys { access_key_id, .. } => format!("the keys of `{access_key_id}`"),
+        }
+    }
+}
+
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! A project in a folder of its own: a bucket, a warehouse (DuckDB, or a database of a private
-//! PostgreSQL server), a configuration, and the real binary to run in it.
+//! A project in a folder of its own: a bucket, a warehouse (DuckDB, a database of a private PostgreSQL
+//! server, or Redshift's stand-in), a configuration, and the real binary to run in it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use regex::Regex;
 use tempfile::TempDir;
 use tokio_postgres::SimpleQueryMessage;
 
+use crate::redshift::{self, Cluster};
 use crate::s3::{MemoryS3, Settings};
 
 /// The binary under test.
@@ -26,6 +27,7 @@ pub(crate) struct Project {
     folder: TempDir,
     store: Option<MemoryS3>,
     database: Option<Database<'static>>,
+    cluster: Option<Cluster>,
     drops: Cell<u64>,
     /// What processes that were started say; not in the project's own folder.
     said: TempDir,
@@ -41,6 +43,8 @@ pub(crate) enum On {
     S3,
     /// A directory and PostgreSQL.
     Postgres,
+    /// S3 and Redshift's stand-in.
+    Redshift,
 }
 
 /// What a run of the binary left.
@@ -67,6 +71,14 @@ impl Project {
         project
     }
 
+    /// A project with a bucket in memory and a stand-in for Redshift that reads from it.
+    pub(crate) fn on_redshift(pipelines: &str) -> Self {
+        let mut project = Self::empty(Some(MemoryS3::start()), None);
+        project.cluster = Some(Cluster::start(project.store()));
+        project.configure("", pipelines);
+        project
+    }
+
     /// A project with a bucket of the store in memory.
     pub(crate) fn on_s3(settings: Settings, pipelines: &str) -> Self {
         let project = Self::empty(Some(MemoryS3::with(settings)), None);
@@ -80,13 +92,22 @@ impl Project {
             On::Directory => Self::new(pipelines),
             On::S3 => Self::on_s3(Settings::default(), pipelines),
             On::Postgres => Self::on_postgres(pipelines),
+            On::Redshift => Self::on_redshift(pipelines),
         }
     }
 
     fn empty(store: Option<MemoryS3>, database: Option<Database<'static>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("bucket/pending")).unwrap();
-        Self { folder, store, database, drops: Cell::new(0), said: tempfile::tempdir().unwrap(), starts: Cell::new(0) }
+        Self {
+            folder,
+            store,
+            database,
+            cluster: None,
+            drops: Cell::new(0),
+            said: tempfile::tempdir().unwrap(),
+            starts: Cell::new(0),
+        }
     }
 
     /// Writes the configuration anew, with further settings of the bucket.
@@ -98,9 +119,10 @@ impl Project {
                 store.endpoint()
             ),
         };
-        let warehouse = match &self.database {
-            None => "threads = 2\nmemory_limit = \"256 MiB\"".to_owned(),
-            Some(database) => format!("url = \"{}\"", database.url()),
+        let warehouse = match (&self.database, &self.cluster) {
+            (None, Some(cluster)) => redshift::settings(cluster),
+            (None, None) => "threads = 2\nmemory_limit = \"256 MiB\"".to_owned(),
+            (Some(database), _) => format!("url = \"{}\"", database.url()),
         };
         self.write_config(&format!(
             "[bucket]\n{place}\n{bucket}\n\n[warehouse]\nwait = \"2s\"\n{warehouse}\n\n{pipelines}\n"
@@ -259,6 +281,17 @@ impl Project {
         self.database.as_ref().expect("a project with PostgreSQL")
     }
 
+    /// The stand-in of a project with Redshift.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("a project with Redshift")
+    }
+
+    /// URL of a server with the warehouse.
+    fn server_url(&self) -> Option<String> {
+        let database = self.database.as_ref().map(Database::url);
+        database.or_else(|| self.cluster.as_ref().map(Cluster::url))
+    }
+
     /// Opens the DuckDB file. No run of the binary gets in while it is open.
     pub(crate) fn warehouse(&self) -> duckdb::Connection {
         duckdb::Connection::open(self.path("warehouse.duckdb")).unwrap()
@@ -266,9 +299,9 @@ impl Project {
 
     /// Runs statements in the warehouse.
     pub(crate) fn sql(&self, statements: &str) {
-        match &self.database {
+        match self.server_url() {
             // By the user who loads: the tables are theirs.
-            Some(database) => drop(simple_query(&database.url(), statements)),
+            Some(url) => drop(simple_query(&url, statements)),
             None => self.warehouse().execute_batch(statements).unwrap(),
         }
     }
@@ -280,8 +313,8 @@ impl Project {
 
     /// The rows of a query, each as its texts with `|` between them; NULL is `-`.
     pub(crate) fn rows(&self, query: &str) -> Vec<String> {
-        if let Some(database) = &self.database {
-            return rows_of_postgres(&database.url(), query);
+        if let Some(url) = self.server_url() {
+            return rows_of_postgres(&url, query);
         }
         let connection = self.warehouse();
         let mut statement = connection.prepare(&format!("SELECT COLUMNS(*)::VARCHAR FROM ({query})")).unwrap();

@@ -13,6 +13,7 @@ mod modes;
 mod on_s3;
 mod postgres;
 mod recipe;
+mod redshift;
 mod rejects;
 mod running;
 #[path = "../s3/mod.rs"]

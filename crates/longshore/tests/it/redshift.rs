@@ -1,0 +1,223 @@
+//! The product on Redshift, by way of the stand-in: what a user meets there and nowhere else.
+
+use longshore_postgres::testing::{Database, Server};
+use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinConfig, Unknowns};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::harness::{On, Project, numbered};
+use crate::s3::{ACCESS_KEY, MemoryS3, REGION, SECRET_KEY};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
+
+/// A stand-in that reads from a project's store.
+pub(crate) struct Cluster {
+    standin: Standin,
+    _database: Database<'static>,
+    _runtime: Runtime,
+}
+
+impl Cluster {
+    pub(crate) fn start(store: &MemoryS3) -> Self {
+        let database = Server::shared().database();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = StandinConfig {
+            behind: database.admin_url(),
+            listen: "127.0.0.1:0".to_owned(),
+            user: "awsuser".to_owned(),
+            password: "Not-A-Secret-1".to_owned(),
+            mode: Mode::Provisioned,
+            isolation: Isolation::Snapshot,
+            objects: ObjectsConfig {
+                endpoint: Some(store.endpoint()),
+                region: REGION.to_owned(),
+                keys: Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned())),
+            },
+            roles: vec![Role::new(ROLE)],
+            unknowns: Unknowns { refuse_truncate_in_block: true, ..Unknowns::default() },
+            seed: 7,
+        };
+        let standin = runtime.block_on(Standin::start(config)).unwrap();
+        Self { standin, _database: database, _runtime: runtime }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.standin.url()
+    }
+}
+
+/// `[warehouse]` for it.
+pub(crate) fn settings(cluster: &Cluster) -> String {
+    format!("url = \"{}\"\niam_role = \"{ROLE}\"\nstaging = \"s3://landing/staging/\"", cluster.url())
+}
+
+fn pipeline(settings: &str) -> String {
+    format!("[[pipeline]]\nname = \"t\"\nmatch = \"*.csv\"\ntable = \"t\"\n{settings}\n")
+}
+
+const APPEND: &str = "mode = \"append\"";
+const UPSERT: &str = "mode = \"upsert\"\nkey = [\"id\"]";
+const REPLACE: &str = "mode = \"replace\"";
+const T: &str = "SELECT * FROM t ORDER BY ALL";
+
+/// Nothing of a load is left in the staging prefix.
+fn nothing_is_staged(project: &Project) {
+    let staged: Vec<String> = project.store().keys().into_iter().filter(|key| key.starts_with("staging/")).collect();
+    assert!(staged.is_empty(), "{staged:?}");
+}
+
+#[test]
+fn the_three_modes_bring_rows_in() {
+    for (mode, expected) in
+        [(APPEND, &["1|a", "1|b", "2|a", "3|b"][..]), (UPSERT, &["1|b", "2|a", "3|b"]), (REPLACE, &["1|b", "3|b"])]
+    {
+        let project = Project::on_redshift(&pipeline(mode));
+        project.sql("CREATE TABLE t (id integer, name varchar(20))");
+        project.drop("1.csv", "id,name\n1,a\n2,a\n");
+        project.load();
+        project.drop("2.csv", "id,name\n1,b\n3,b\n");
+        project.load();
+        assert_eq!(project.rows(T), expected, "{mode}");
+        assert_eq!(project.keys(), ["processed/<today>/1.csv", "processed/<today>/2.csv"]);
+        nothing_is_staged(&project);
+        project.run(&["audit"]).exits(0);
+        project.run(&["check"]).exits(0);
+        nothing_is_staged(&project);
+    }
+}
+
+const TITANIC: &str = r#"
+[[pipeline]]
+name = "titanic"
+match = "kaggle-titanic-*.csv"
+table = "titanic"
+mode = "upsert"
+key = ["PasengerId"]
+csv = { header = false }
+"#;
+
+/// The recipe's own statement, with the keys that it gives the table in Redshift.
+fn titanic_table(on: On) -> String {
+    let keys = if matches!(on, On::Redshift) { "distkey sortkey" } else { "" };
+    format!(
+        "CREATE TABLE titanic (
+            PasengerId integer not null {keys}, Survived integer, Pclass integer, Name varchar(128), Sex varchar(6),
+            Age decimal(8,2), SibSp integer, Parch integer, Ticket varchar(30), Fare decimal(8,4), Cabin varchar(30),
+            Embarked varchar(1))"
+    )
+}
+
+fn passengers(survived: u32) -> String {
+    let passenger = |id: u32| {
+        let age = if id.is_multiple_of(2) { format!("{}.5", 20 + id % 50) } else { String::new() };
+        let cabin = if id.is_multiple_of(5) { "C85" } else { "" };
+        format!(
+            "{id},{survived},{},\"Doe, Mr. \"\"Nr\"\" {id}\",male,{age},{},0,A/5 {id},{}.25,{cabin},S\n",
+            1 + id % 3,
+            id % 4,
+            7 + id
+        )
+    };
+    (1..=891).map(passenger).collect()
+}
+
+#[test]
+fn the_titanic_is_the_same_in_every_warehouse() {
+    let loaded = |on: On| {
+        let project = Project::on(on, TITANIC);
+        project.sql(&titanic_table(on));
+        project.drop("kaggle-titanic-1.csv", passengers(0));
+        project.load();
+        project.drop("kaggle-titanic-2.csv", passengers(1));
+        project.load();
+        project.rows("SELECT * FROM titanic ORDER BY ALL")
+    };
+    let redshift = loaded(On::Redshift);
+    assert_eq!(redshift.len(), 891);
+    assert_eq!(redshift, loaded(On::Directory));
+    assert_eq!(redshift, loaded(On::Postgres));
+}
+
+#[test]
+fn the_same_bytes_make_the_same_values_as_in_postgresql() {
+    const COLUMNS: &str = "id integer, small smallint, big bigint, flag boolean, price decimal(9,2),
+        wide decimal(38,10), half real, whole double precision, word varchar(20), day date, clock time,
+        moment timestamp, instant timestamp with time zone";
+    const BODY: &str = "id,small,big,flag,price,wide,half,whole,word,day,clock,moment,instant\n\
+        1,-32768,9223372036854775807,yes,1234567.89,1234567890123456789012345678.0123456789,1.5,-2.5e-3,\"a, \"\"b\"\"\n\
+        c\",2024-02-29,23:59:59.999999,2024-02-29T12:00:00.123456,2024-02-29 12:00:00+05:30\n\
+        2,0,-9223372036854775808,f,-0.005,0,0,0,\"\",0001-01-01,00:00:00,1969-12-31 23:59:59.999999,1969-12-31T23:59:59Z\n\
+        3,,,,,,,,,,,,\n\
+        4,1,1,1,20.259,1,0.1,0.1,NULL,2024-01-01,12:00:00,2024-01-01 00:00:00,2024-01-01 00:00:00Z\n\
+        5,1,1,1,20.255,1,0.1,0.1,\\N,2024-01-01,12:00:00,2024-01-01 00:00:00,2024-01-01 00:00:00Z\n";
+    let loaded = |on: On, mode: &str| {
+        let project = Project::on(on, &pipeline(mode));
+        project.sql(&format!("CREATE TABLE t ({COLUMNS})"));
+        project.drop("1.csv", BODY);
+        project.load();
+        project.rows(
+            "SELECT id, small, big, flag, price, wide, half, whole, coalesce('[' || word || ']', '-'), day, clock,
+                moment, instant FROM t ORDER BY id",
+        )
+    };
+    for mode in [APPEND, UPSERT, REPLACE] {
+        assert_eq!(loaded(On::Redshift, mode), loaded(On::Postgres, mode), "{mode}");
+    }
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_a_reject_by_the_lengths_of_redshift() {
+    let project = Project::on_redshift(&pipeline("mode = \"append\"\nmax_rejects = 2"));
+    project.sql("CREATE TABLE t (id integer, name varchar(4))");
+    project.drop("1.csv", "id,name\n1,äö\n2,äöü\n3,abcd\n4,abcde\n");
+    project.load();
+    assert_eq!(project.rows(T), ["1|äö", "3|abcd"]);
+    let rejects = project.run(&["rejects", "pending/1.csv", "--json"]).exits(0).json();
+    let lines: Vec<&Value> = rejects["rejects"].as_array().unwrap().iter().map(|reject| &reject["line"]).collect();
+    assert_eq!(lines, [3, 5]);
+}
+
+#[test]
+fn a_role_that_may_not_read_pauses_and_is_named_with_its_cure() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("role/longshore", "role/stranger"));
+    project.drop("1.csv", numbered([1]));
+    project.load_some().says("role/stranger");
+    assert_eq!(project.keys(), ["pending/1.csv"]);
+    nothing_is_staged(&project);
+    project.run(&["check"]).exits(1).prints("role/stranger");
+    project.write_config(&config);
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1"]);
+}
+
+#[test]
+fn nothing_shows_the_password() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    for arguments in [&["check"][..], &["plan"], &["--log-level", "trace", "run", "--once"], &["status"]] {
+        let ran = project.run(arguments);
+        assert!(!ran.stdout.contains("Not-A-Secret-1") && !ran.stderr.contains("Not-A-Secret-1"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn many_small_objects_are_one_load() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    for n in 0..100 {
+        project.drop(&format!("{n:03}.csv"), numbered([n]));
+    }
+    project.load();
+    assert_eq!(project.value("SELECT count(*) FROM t"), "100");
+    let manifests = project.store().requests();
+    let manifests = manifests
+        .iter()
+        .filter(|request| request.operation == "PutObject" && request.key.ends_with(".manifest"))
+        .count();
+    assert_eq!(manifests, 1);
+    nothing_is_staged(&project);
+}
