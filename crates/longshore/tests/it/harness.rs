@@ -335,16 +335,22 @@ impl Project {
 
     /// The ledger: key, generation, kind, rows read, loaded, rejected, duplicate, superseded, late.
     pub(crate) fn ledger(&self) -> Vec<String> {
-        let there =
-            "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'longshore' AND table_name = 'ledger'";
-        if self.value(there) == "0" {
-            return Vec::new();
-        }
-        self.rows(
+        let Some(ledger) = self.ledger_table() else { return Vec::new() };
+        self.rows(&format!(
             "SELECT key, generation, kind, rows_read, rows_loaded, rows_rejected, rows_duplicate, rows_superseded,
                CASE WHEN late THEN 'late' ELSE 'on time' END
-             FROM longshore.ledger ORDER BY ALL",
-        )
+             FROM {ledger} ORDER BY ALL",
+        ))
+    }
+
+    /// All entries, as a table of a query; `None` where there is no ledger yet.
+    pub(crate) fn ledger_table(&self) -> Option<String> {
+        let tables = self.rows(
+            "SELECT table_name FROM information_schema.tables
+             WHERE table_schema = 'longshore' AND table_name LIKE 'ledger%' ORDER BY table_name",
+        );
+        let each: Vec<String> = tables.iter().map(|table| format!("SELECT * FROM longshore.{table}")).collect();
+        (!each.is_empty()).then(|| format!("({}) AS entries", each.join(" UNION ALL ")))
     }
 
     /// Every file of the project with its bytes and last-modified, to see whether anything changed.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod bench;
+mod faults;
 #[path = "../../../longshore/tests/s3/mod.rs"]
 mod s3;
 

@@ -1,0 +1,258 @@
+//! What goes wrong on the way into Redshift, and what becomes of the load.
+
+use std::collections::HashSet;
+
+use longshore_warehouse::testing::conformance::{
+    Bench, Object, block_on, cells, kind_of, load, object, open, plan, refused_at, rows_of, try_load, try_load_with,
+    upsert, write_all,
+};
+use longshore_warehouse::{Committed, Kind, Mode};
+use redshift_standin::Fault;
+
+use crate::bench::RedshiftBench;
+use crate::s3;
+
+const COLUMNS: &[&str] = &["id", "name"];
+
+fn modes() -> [Mode; 3] {
+    [Mode::Append, upsert(&["id"]), Mode::Replace]
+}
+
+async fn with_table() -> RedshiftBench {
+    let bench = tokio::task::spawn_blocking(RedshiftBench::new).await.unwrap();
+    bench.execute("CREATE TABLE t (id INTEGER, name VARCHAR(20))").await;
+    bench
+}
+
+fn staged(bench: &RedshiftBench) -> Vec<String> {
+    bench.s3.keys().into_iter().filter(|key| key.starts_with("staging/")).collect()
+}
+
+/// Ends the bench where no runtime minds that it waits.
+async fn end(bench: RedshiftBench) {
+    tokio::task::spawn_blocking(move || drop(bench)).await.unwrap();
+}
+
+async fn entries(bench: &RedshiftBench) -> Vec<String> {
+    let ledger = rows_of(
+        bench,
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'longshore' AND c.relname LIKE 'ledger%'",
+    )
+    .await;
+    rows_of(bench, &format!("SELECT key, rows_loaded FROM longshore.{} ORDER BY 1", ledger[0])).await
+}
+
+#[test]
+fn a_serialization_failure_is_played_again_from_the_fence() {
+    block_on(async {
+        let bench = with_table().await;
+        for (n, mode) in modes().into_iter().enumerate() {
+            let one = object("a", n as i64, &["1|a", "2|b"]);
+            for words in ["update \"longshore\"", "insert into \"public\"", "insert into \"longshore\"", "commit"] {
+                bench.standin.faults().at(words, 1, Fault::SERIALIZATION);
+                let generation = one.clone().generation(u32::try_from(words.len()).unwrap());
+                load(&bench, "t", mode.clone(), COLUMNS, &[generation]).await;
+                assert!(bench.standin.faults().are_spent(), "{words}");
+            }
+        }
+        assert_eq!(rows_of(&bench, "SELECT id, name FROM t ORDER BY id").await, ["1|a", "2|b"]);
+        assert_eq!(staged(&bench), [String::new(); 0]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn what_does_not_end_is_a_conflict_and_leaves_nothing() {
+    block_on(async {
+        let bench = with_table().await;
+        for _ in 0..20 {
+            bench.standin.faults().at("commit", 1, Fault::Raise("40P01", "deadlock detected", ""));
+        }
+        let answer = try_load(&bench, "t", Mode::Append, COLUMNS, &[object("a", 1, &["1|a"])]).await;
+        assert!(matches!(kind_of(answer), Kind::Conflict | Kind::Busy));
+        assert_eq!(rows_of(&bench, "SELECT count(*) FROM t").await, ["0"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_commit_without_an_answer_is_settled_by_beginning_again() {
+    block_on(async {
+        let bench = with_table().await;
+        // The first load makes the ledger, in a transaction of its own.
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        for (n, mode) in modes().into_iter().enumerate() {
+            let one = object(&format!("o{n}"), 1 + n as i64, &["1|a", "2|b"]);
+            bench.standin.faults().at("commit", 1, Fault::CutBefore);
+            let answer = try_load(&bench, "t", mode.clone(), COLUMNS, std::slice::from_ref(&one)).await;
+            assert_eq!(kind_of(answer), Kind::OutcomeUnknown);
+            bench.standin.faults().at("commit", 1, Fault::CutAfter);
+            let answer = try_load(&bench, "t", mode.clone(), COLUMNS, std::slice::from_ref(&one)).await;
+            assert_eq!(kind_of(answer), Kind::OutcomeUnknown);
+            let answer = try_load(&bench, "t", mode, COLUMNS, std::slice::from_ref(&one)).await;
+            assert!(matches!(answer, Ok(Committed::AlreadyIn(_))), "{answer:?}");
+        }
+        assert_eq!(entries(&bench).await, ["first|1", "o0|2", "o1|2", "o2|2"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_before_commit_loads_nothing() {
+    block_on(async {
+        let bench = with_table().await;
+        let one = object("a", 1, &["1|a"]);
+        for words in ["create temp table", "copy ", "update \"longshore\"", "insert into \"public\""] {
+            for fault in [Fault::CutBefore, Fault::CutAfter] {
+                bench.standin.faults().at(words, 1, fault);
+                let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+                assert_eq!(kind_of(answer), Kind::Unreachable, "{words}");
+                assert_eq!(rows_of(&bench, "SELECT count(*) FROM t").await, ["0"], "{words}");
+            }
+        }
+        load(&bench, "t", Mode::Append, COLUMNS, &[one]).await;
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_copy_error_names_object_and_line_of_the_original() {
+    block_on(async {
+        let bench = with_table().await;
+        bench.execute("CREATE TABLE d (id INTEGER, v DECIMAL(19, 0))").await;
+        let mut second = object("b", 2, &[]);
+        second.rows = (0..500).map(|n| (n * 3 + 2, cells(&format!("{n}|1")))).collect();
+        // More than the 64 bits in which 19 digits are kept.
+        second.rows[321].1[1] = Some("9999999999999999999".to_owned());
+        let line = second.rows[321].0;
+        let group: Vec<Object> = vec![object("a", 1, &["1|1", "2|2"]), second];
+        for mode in modes() {
+            let answer = try_load(&bench, "d", mode, &["id", "v"], &group).await;
+            assert_eq!(refused_at(answer), (Some(1), Some(line), Some("v".to_owned())));
+        }
+        assert_eq!(rows_of(&bench, "SELECT count(*) FROM d").await, ["0"]);
+        assert_eq!(staged(&bench), [String::new(); 0]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_store_that_is_busy_while_redshift_reads_is_transient() {
+    block_on(async {
+        let bench = with_table().await;
+        bench.s3.inject(s3::On::every("GetObject"), s3::Fault::Answer(503, "SlowDown"));
+        let one = object("a", 1, &["1|a"]);
+        let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+        assert!(matches!(kind_of(answer), Kind::Unreachable | Kind::Conflict | Kind::Busy));
+        bench.s3.heal();
+        load(&bench, "t", Mode::Append, COLUMNS, &[one]).await;
+        end(bench).await;
+    });
+}
+
+#[test]
+fn two_processes_at_one_object_bring_it_in_once() {
+    block_on(async {
+        let bench = with_table().await;
+        let (one, two) = (bench.warehouse(), bench.rival());
+        for (n, mode) in modes().into_iter().enumerate() {
+            let object = object(&format!("o{n}"), n as i64, &["1|a", "2|b"]);
+            let spec = plan(one.as_ref(), "t", mode.clone(), COLUMNS, std::slice::from_ref(&object)).await;
+            let rival = plan(two.as_ref(), "t", mode, COLUMNS, std::slice::from_ref(&object)).await;
+            let (first, second) = tokio::join!(
+                try_load_with(one.as_ref(), spec, std::slice::from_ref(&object)),
+                try_load_with(two.as_ref(), rival, std::slice::from_ref(&object))
+            );
+            let loaded = [&first, &second].iter().filter(|a| matches!(a, Ok(Committed::Loaded(_)))).count();
+            assert_eq!(loaded, 1, "{first:?} {second:?}");
+        }
+        assert_eq!(entries(&bench).await, ["o0|2", "o1|2", "o2|2"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn sweep_removes_what_a_dead_load_staged_and_nothing_else() {
+    block_on(async {
+        let bench = with_table().await;
+        let (dead, alive) = (bench.warehouse(), bench.rival());
+        let one = object("a", 1, &["1|a"]);
+        let spec = plan(dead.as_ref(), "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+        let folder = format!("staging/suite/{}/", spec.load_id);
+        bench.s3.put(&format!("{folder}part-00000.csv.gz"), "x");
+        bench.s3.put("staging/another/x/part-00000.csv.gz", "x");
+        let later = jiff::Timestamp::now() + std::time::Duration::from_secs(60);
+        let live = HashSet::from([spec.load_id]);
+        assert_eq!(alive.sweep(&live, later).await.unwrap().staging, 0);
+        assert_eq!(alive.sweep(&HashSet::new(), spec.load_id.drawn_at().unwrap()).await.unwrap().staging, 0);
+        assert_eq!(alive.sweep(&HashSet::new(), later).await.unwrap().staging, 1);
+        assert_eq!(staged(&bench), ["staging/another/x/part-00000.csv.gz"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_load_that_is_dropped_or_rolled_back_leaves_nothing_staged_that_a_sweep_does_not_find() {
+    block_on(async {
+        let bench = with_table().await;
+        let warehouse = bench.warehouse();
+        let one = object("a", 1, &["1|a"]);
+        let table = warehouse.describe(&longshore_warehouse::testing::conformance::name("t")).await.unwrap();
+        let spec = plan(warehouse.as_ref(), "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+        let mut load = open(warehouse.as_ref(), spec.clone()).await;
+        write_all(&mut load, &table, &spec, std::slice::from_ref(&one), 1).await.unwrap();
+        load.rollback().await.unwrap();
+        assert_eq!(staged(&bench), [String::new(); 0]);
+        assert_eq!(rows_of(&bench, "SELECT count(*) FROM t").await, ["0"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn varbyte_keeps_its_bytes_and_refuses_none_by_line() {
+    block_on(async {
+        let bench = with_table().await;
+        bench.execute("CREATE TABLE b (id INTEGER, v VARBYTE(10))").await;
+        let mut one = object("a", 1, &["1|00ff", "2|7f"]);
+        one.rows.push((9, vec![Some("3".to_owned()), None]));
+        load(&bench, "b", Mode::Append, &["id", "v"], &[one]).await;
+        assert_eq!(rows_of(&bench, "SELECT id, v FROM b ORDER BY id").await, ["1|00ff", "2|7f", "3|\\N"]);
+        let empty = object("e", 2, &["4|"]);
+        let answer = try_load(&bench, "b", Mode::Append, &["id", "v"], &[empty]).await;
+        assert_eq!(refused_at(answer), (Some(0), Some(2), Some("v".to_owned())));
+        end(bench).await;
+    });
+}
+
+#[test]
+fn keys_that_differ_by_blanks_at_their_end_are_one_key() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", upsert(&["name"]), COLUMNS, &[object("a", 1, &["1|x", "2|x  ", "3|y"])]).await;
+        assert_eq!(rows_of(&bench, "SELECT id FROM t ORDER BY id").await, ["2", "3"]);
+        load(&bench, "t", upsert(&["name"]), COLUMNS, &[object("b", 2, &["4|x", "5|y "])]).await;
+        assert_eq!(rows_of(&bench, "SELECT id FROM t ORDER BY id").await, ["4", "5"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn identity_and_defaults_are_left_to_the_table_and_kept_by_an_upsert() {
+    block_on(async {
+        let bench = with_table().await;
+        bench
+            .execute(
+                "CREATE TABLE i (n BIGINT IDENTITY(1,1), id INTEGER, name VARCHAR(20), c INTEGER DEFAULT 7)
+                 DISTKEY (id) SORTKEY (id)",
+            )
+            .await;
+        load(&bench, "i", upsert(&["id"]), COLUMNS, &[object("a", 1, &["1|a"])]).await;
+        let before = rows_of(&bench, "SELECT n, id, name, c FROM i").await;
+        bench.execute("UPDATE i SET c = 8").await;
+        load(&bench, "i", upsert(&["id"]), COLUMNS, &[object("b", 2, &["1|b"])]).await;
+        let after = rows_of(&bench, "SELECT n, id, name, c FROM i").await;
+        assert_eq!(before[0].replace("|a|7", "|b|8"), after[0]);
+        end(bench).await;
+    });
+}
