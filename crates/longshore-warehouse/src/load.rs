@@ -44,6 +44,17 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// [`Load::commit`]. Bounded wait: `Kind::Busy`.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError>;
 
+    /// The statements that this load would send from its first row to its end, for somebody who wants to
+    /// read them; nothing is begun and nothing secret is in them.
+    ///
+    /// # Errors
+    /// As [`Warehouse::begin`]; [`crate::Kind::Unsupported`] where a load is not a list of statements.
+    async fn statements(&self, spec: &LoadSpec) -> Result<Vec<String>, WarehouseError> {
+        let text = format!("a load of `{}` is no list of statements in this warehouse", spec.table);
+        Err(WarehouseError::new(crate::Kind::Unsupported, text)
+            .cure("`longshore plan` without `--sql` shows what would be loaded"))
+    }
+
     /// Removes what loads that are not in `live` and began before `before` left behind, and ends
     /// their backends.
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError>;

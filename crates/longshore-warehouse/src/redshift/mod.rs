@@ -189,29 +189,6 @@ impl Redshift {
         };
         Self { shared: Arc::new(shared) }
     }
-
-    /// The statements that this load would send from its first row to COMMIT, with the table as it is now and
-    /// nothing secret in them. Counts and the word for NULL are settled while the load runs.
-    ///
-    /// # Errors
-    /// As [`Warehouse::begin`].
-    pub async fn statements(&self, spec: &LoadSpec) -> Result<Vec<String>, WarehouseError> {
-        let look = |session: Session| async {
-            let looked = async {
-                let plan = plan::Plan::new(describe::describe(&session, &spec.table).await?, spec)?;
-                let ledger = Ledger::of(&plan.table.table.name);
-                let epoch = match ledger.find(&session).await? {
-                    true => ledger.look(&session, &spec.objects).await?.epoch,
-                    false => 0,
-                };
-                Ok((plan, ledger, epoch))
-            };
-            let looked = looked.await;
-            (session, looked)
-        };
-        let (plan, ledger, epoch) = self.shared.pool.with(look).await?;
-        script(&self.shared.config, spec, &plan, &ledger, epoch)
-    }
 }
 
 /// The statements of a load, in their order.
@@ -291,6 +268,25 @@ impl Warehouse for Redshift {
     /// Fences in `commit`, in every mode: until then no row has come near the table.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError> {
         load::begin(self.shared.clone(), spec).await
+    }
+
+    /// With the table as it is now. Counts and the word for NULL are settled while the load runs.
+    async fn statements(&self, spec: &LoadSpec) -> Result<Vec<String>, WarehouseError> {
+        let look = |session: Session| async {
+            let looked = async {
+                let plan = plan::Plan::new(describe::describe(&session, &spec.table).await?, spec)?;
+                let ledger = Ledger::of(&plan.table.table.name);
+                let epoch = match ledger.find(&session).await? {
+                    true => ledger.look(&session, &spec.objects).await?.epoch,
+                    false => 0,
+                };
+                Ok((plan, ledger, epoch))
+            };
+            let looked = looked.await;
+            (session, looked)
+        };
+        let (plan, ledger, epoch) = self.shared.pool.with(look).await?;
+        script(&self.shared.config, spec, &plan, &ledger, epoch)
     }
 
     /// Removes what loads left in the staging bucket. Their temporary tables ended with their sessions, and a

@@ -210,6 +210,10 @@ impl Warehouse for FaultyWarehouse {
         self.inner.ledger_sql()
     }
 
+    async fn statements(&self, spec: &LoadSpec) -> Result<Vec<String>, WarehouseError> {
+        self.inner.statements(spec).await
+    }
+
     fn create_table_sql(&self, table: &NewTable) -> String {
         self.inner.create_table_sql(table)
     }

@@ -72,7 +72,7 @@ enum Command {
     /// Check the configuration, connections, permissions and tables.
     Check(check::Check),
     /// Print what would be loaded, and touch nothing.
-    Plan,
+    Plan(plan::Plan),
     /// Keep tables current: look at the bucket by schedule and load what lands.
     Run(run::Run),
     /// Only load what is queued, beside others on the same journal.
@@ -265,7 +265,7 @@ async fn dispatch(command: Command, global: &Global) -> Result {
         Command::Init(init) => init.run(global).await,
         Command::Demo(demo) => demo.run(global).await,
         Command::Check(check) => check::run(check, global).await,
-        Command::Plan => plan::run(global).await,
+        Command::Plan(plan) => plan::run(plan, global).await,
         Command::Run(run) => run.run(global).await,
         Command::Worker(worker) => worker.run(global).await,
         Command::Scheduler => run::scheduler(global).await,

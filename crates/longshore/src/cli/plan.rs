@@ -1,14 +1,32 @@
-//! `longshore plan`: what would be loaded. Touches nothing.
+//! `longshore plan`: what would be loaded, and by which statements. Touches nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use clap::Args;
 use longshore_warehouse::{EntryKind, Known};
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
-use crate::pipeline::discover;
-use crate::pipeline::plan::{Rules, Verdict, judge};
+use crate::pipeline::plan::{Planned, Rules, Verdict, group, judge};
+use crate::pipeline::target::Target;
+use crate::pipeline::{Job, discover, load};
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// Print the statements that the next load of each pipeline would send, instead of the objects.
+    /// For Redshift.
+    #[arg(long)]
+    sql: bool,
+}
+
+/// The next load of a pipeline.
+#[derive(Debug, Serialize)]
+struct NextLoad {
+    pipeline: String,
+    objects: Vec<String>,
+    statements: Vec<String>,
+}
 
 #[derive(Debug, Serialize)]
 struct Line {
@@ -20,8 +38,11 @@ struct Line {
     why: Option<String>,
 }
 
-pub(super) async fn run(global: &Global) -> Result {
+pub(super) async fn run(plan: Plan, global: &Global) -> Result {
     let (config, context) = global.open().await?;
+    if plan.sql {
+        return print_sql(&config, &context, global).await;
+    }
     let found = discover::discover(&config.pipelines, None, &context).await?;
     let mut printer = Printer { is_json: global.json, lines: Vec::new(), counts: HashMap::new() };
     let mut faults: HashMap<usize, String> = HashMap::new();
@@ -94,6 +115,60 @@ pub(super) async fn run(global: &Global) -> Result {
     printer.finish()?;
     let is_fine = faults.is_empty() && found.ambiguous.is_empty();
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// Prints the statements of the next load of each pipeline.
+async fn print_sql(config: &crate::config::Config, context: &crate::pipeline::Context, global: &Global) -> Result {
+    let found = discover::discover(&config.pipelines, None, context).await?;
+    let mut next: Vec<NextLoad> = Vec::new();
+    for (lane, _) in found.spool.lanes()? {
+        let stretch = found.spool.next(lane, None, 1_000)?;
+        let mut by_pipeline: HashMap<usize, Vec<_>> = HashMap::new();
+        for (pipeline, landed) in stretch {
+            by_pipeline.entry(pipeline).or_default().push(Arc::new(landed));
+        }
+        for (at, objects) in by_pipeline {
+            let pipeline = &config.pipelines[at];
+            if next.iter().any(|load| load.pipeline == pipeline.name) {
+                continue;
+            }
+            let known = known(&objects, pipeline, context).await.map_err(super::Failure::new)?;
+            let verdicts = judge(&objects, &known, Rules { pipeline, keep: context.keep });
+            let planned = verdicts.into_iter().zip(objects).filter_map(|(verdict, landed)| match verdict {
+                Verdict::Load { late } => Some(Planned { landed, late, superseded: false }),
+                Verdict::Supersede => Some(Planned { landed, late: false, superseded: true }),
+                _ => None,
+            });
+            let Some(load) = group(planned.collect(), pipeline).into_iter().next() else { continue };
+            let table = context.warehouse.describe(&pipeline.table).await?;
+            let target = Target::fit(pipeline, table)?;
+            let job = Job { pipeline, target: &target };
+            next.push(NextLoad {
+                pipeline: pipeline.name.clone(),
+                objects: load.objects.iter().map(|planned| planned.landed.key().to_owned()).collect(),
+                statements: load::statements(&load, known, job, context).await?,
+            });
+        }
+    }
+    if global.json {
+        output::json(&next)?;
+        return Ok(Outcome::Done);
+    }
+    if next.is_empty() {
+        outln!("nothing waits");
+    }
+    for load in &next {
+        let objects = load.objects.len();
+        outln!(
+            "-- pipeline `{}`: the next load, of {objects} {}",
+            load.pipeline,
+            if objects == 1 { "object" } else { "objects" }
+        );
+        for statement in &load.statements {
+            outln!("{statement};");
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 async fn known(

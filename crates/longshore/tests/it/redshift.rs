@@ -221,3 +221,66 @@ fn many_small_objects_are_one_load() {
     assert_eq!(manifests, 1);
     nothing_is_staged(&project);
 }
+
+#[test]
+fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
+    let project = Project::on_redshift(&pipeline(UPSERT));
+    project.sql("CREATE TABLE t (id integer distkey, name varchar(20), other integer default 7)");
+    project.drop("1.csv", "name,id\na,1\n");
+    project.drop("2.csv", "name,id\nb,2\n");
+    let before = project.store().keys();
+    let ran = project.run(&["plan", "--sql"]).exits(0);
+    for part in [
+        "-- pipeline `t`: the next load, of 2 objects\n",
+        "CREATE TEMP TABLE ",
+        "DISTSTYLE KEY DISTKEY (\"c0\")",
+        &format!("/load.manifest' IAM_ROLE '{ROLE}' MANIFEST FORMAT AS CSV GZIP NULL AS "),
+        "\nBEGIN;\nUPDATE \"longshore\".\"head_",
+        "UPDATE \"public\".\"t\" SET \"name\" = ",
+        "'pending/1.csv'",
+        "\nCOMMIT;\n",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    let json = project.run(&["plan", "--sql", "--json"]).exits(0).json();
+    assert_eq!(json[0]["objects"], serde_json::json!(["pending/1.csv", "pending/2.csv"]));
+    assert!(json[0]["statements"].as_array().unwrap().len() < 20);
+    assert_eq!(project.store().keys(), before);
+    project.load();
+    assert_eq!(project.rows(T), ["1|a|7", "2|b|7"]);
+    assert!(project.run(&["plan", "--sql"]).exits(0).stdout.contains("nothing waits"));
+}
+
+#[test]
+fn plan_says_where_there_are_no_statements() {
+    let project = Project::new(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    let ran = project.run(&["plan", "--sql"]).exits(2);
+    assert!(ran.stderr.contains("is no list of statements in this warehouse"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_configuration_says_what_redshift_needs() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    let url = project.cluster().url();
+    for (wrong, right) in [
+        (config.replace(&format!("iam_role = \"{ROLE}\"\n"), ""), "`warehouse.iam_role`: is missing"),
+        (config.replace(ROLE, "longshore"), "`warehouse.iam_role`: is no role"),
+        (config.replace("staging = \"s3://landing/staging/\"\n", ""), "`warehouse.staging`: is missing"),
+        (config.replace("s3://landing/staging/", "./staging"), "is no place in S3"),
+        (config.replace("s3://landing/staging/", "s3://landing/pending/x/"), "overlaps `pending/`"),
+        (config.replace("[warehouse]", "[warehouse]\nthreads = 2"), "`warehouse.threads`: has no meaning for Redshift"),
+        (
+            config.replace("[warehouse]", "[warehouse]\naccess_key_id = \"AKIA\""),
+            "`warehouse.access_key_id`: stands beside `iam_role`",
+        ),
+        (config.replace(&url, "duckdb:x.duckdb"), "`warehouse.iam_role`: has no meaning for DuckDB"),
+    ] {
+        project.write_config(&wrong);
+        let ran = project.run(&["check"]);
+        assert!(ran.code != Some(0), "{right}");
+        assert!(ran.stdout.contains(right) || ran.stderr.contains(right), "{right}: {ran:?}");
+    }
+}

@@ -21,7 +21,7 @@ use longshore_warehouse::{
 use super::fill::{FillError, Filler};
 use super::plan::{LoadPlan, Planned};
 use super::quarantine;
-use super::read::Finished;
+use super::read::{Finished, Reader};
 use super::{Context, Error, Job, Landed, Place, archive};
 
 pub use group::Ahead;
@@ -99,6 +99,18 @@ pub async fn load(
     }
 }
 
+/// The statements that the load of a plan would send, for somebody to read. Of its objects the first one
+/// that is loaded is opened, to see which columns it brings.
+///
+/// # Errors
+/// The table cannot be loaded in this way, or the warehouse has no statements to show.
+pub async fn statements(plan: &LoadPlan, known: Known, job: Job<'_>, ctx: &Context) -> Result<Vec<String>, Error> {
+    let attempt = Attempt { plan, job, ctx, known };
+    let columns = attempt.columns().await.unwrap_or_else(|| attempt.all_columns());
+    let spec = attempt.spec(LoadId::draw(), now(), &attempt.specs(&plan.objects), columns);
+    Ok(ctx.warehouse.statements(&spec).await?)
+}
+
 /// Writes into the ledger that an object failed and stays where it is. Returns `false` if the ledger
 /// has the object in after all.
 ///
@@ -142,6 +154,23 @@ impl Attempt<'_> {
         let load_id = LoadId::draw();
         self.ctx.progress.begin(load_id);
         let loaded_at = now();
+        let spec = self.spec(load_id, loaded_at, objects, columns);
+        Ok(match self.ctx.warehouse.begin(spec).await? {
+            Begun::Open(load) => Opened::Open(load, load_id, loaded_at),
+            Begun::AlreadyIn(_) => Opened::AlreadyIn,
+        })
+    }
+
+    /// The columns that the object to be loaded brings; `None` where it cannot be read so far.
+    async fn columns(&self) -> Option<Vec<String>> {
+        let planned = self.plan.objects.iter().find(|planned| !planned.superseded)?;
+        let object = &planned.landed.object;
+        let mut reader = Reader::open(self.ctx.bucket.as_ref(), object, self.job.target).await.ok()?;
+        reader.next(&self.ctx.progress).await.ok()?;
+        Some(self.job.target.loaded_columns(&reader.binding()?.columns))
+    }
+
+    fn spec(&self, load_id: LoadId, loaded_at: Timestamp, objects: &[ObjectSpec], columns: Vec<String>) -> LoadSpec {
         let archive_key = |object: &ObjectSpec| archive::key_for(&self.ctx.prefixes, object, loaded_at);
         let objects = objects
             .iter()
@@ -150,7 +179,7 @@ impl Attempt<'_> {
                 ..object.clone()
             })
             .collect();
-        let spec = LoadSpec {
+        LoadSpec {
             load_id,
             table: self.job.pipeline.table.clone(),
             pipeline: self.job.pipeline.name.clone(),
@@ -160,11 +189,7 @@ impl Attempt<'_> {
             rules_hash: self.job.pipeline.rules_hash.clone(),
             seen_latest: self.known.latest.clone(),
             loaded_at,
-        };
-        Ok(match self.ctx.warehouse.begin(spec).await? {
-            Begun::Open(load) => Opened::Open(load, load_id, loaded_at),
-            Begun::AlreadyIn(_) => Opened::AlreadyIn,
-        })
+        }
     }
 
     /// Puts the rejects away, then commits. `None`: somebody else has the objects in.
