@@ -18,6 +18,7 @@ pub mod bucket;
 pub mod cli;
 pub mod config;
 pub mod journal;
+mod login;
 mod nearest;
 mod once;
 pub mod pipeline;

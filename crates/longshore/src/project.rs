@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3, StagingBucket};
 use crate::config::{After, BucketConfig, Config, Engine, Place, RedshiftSettings};
 use crate::journal::{Journal, JournalError};
+use crate::login::IamLogin;
 use crate::pipeline::Context;
 use crate::progress::Progress;
 
@@ -80,8 +81,12 @@ pub(crate) async fn open_warehouse(config: &Config) -> Result<Arc<dyn Warehouse>
 /// Redshift with its staging bucket; nothing is connected before there is work.
 pub(crate) async fn open_redshift(config: &Config, settings: &RedshiftSettings) -> Result<Redshift, BucketError> {
     let bucket = S3::connect(settings.staging.clone()).await?;
+    let mut connect = settings.connect.clone();
+    if let Some(login) = &settings.login {
+        connect = connect.credentials(Arc::new(IamLogin::new(login, settings.connect.database()).await));
+    }
     Ok(Redshift::new(RedshiftConfig {
-        connect: settings.connect.clone(),
+        connect,
         authorization: settings.authorization.clone(),
         region: settings.staging_region.clone(),
         staging: Arc::new(StagingBucket::new(bucket, &settings.staging.bucket)),

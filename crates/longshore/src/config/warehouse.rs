@@ -8,13 +8,24 @@ use longshore_warehouse::redshift::{Authorization, SLICES};
 use super::reader::Section;
 use super::{BucketConfig, Env, MEMORY_LIMIT, Place, WAIT};
 use crate::bucket::S3Config;
+use crate::login::{LoginConfig, Whose};
 
 /// Settings that only DuckDB has.
 const DUCKDB: &[&str] = &["memory_limit", "threads"];
 
 /// Settings that only Redshift has.
-const REDSHIFT: &[&str] =
-    &["iam_role", "staging", "staging_region", "slices", "access_key_id", "secret_access_key", "session_token"];
+const REDSHIFT: &[&str] = &[
+    "iam_role",
+    "staging",
+    "staging_region",
+    "slices",
+    "cluster",
+    "workgroup",
+    "region",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+];
 
 /// The database with the target tables.
 #[derive(Debug, Clone)]
@@ -58,6 +69,8 @@ pub struct RedshiftSettings {
     pub staging_region: Option<String>,
     /// Slices that read a load's parts at once.
     pub slices: u16,
+    /// Where logins come from, unless the URL or the environment gives the password.
+    pub login: Option<LoginConfig>,
 }
 
 pub(super) fn read(
@@ -145,6 +158,7 @@ fn read_redshift(section: &Section<'_>, url: &str, bucket: Option<&BucketConfig>
     if !(1..=512).contains(&slices) {
         section.fault_of("slices", "must be between 1 and 512", Some("leave it out, or ask `stv_slices`".to_owned()));
     }
+    let login = read_login(section, bucket);
     let (staging, prefix) = staging?;
     Some(Engine::Redshift(Box::new(RedshiftSettings {
         connect: connect?,
@@ -153,7 +167,36 @@ fn read_redshift(section: &Section<'_>, url: &str, bucket: Option<&BucketConfig>
         prefix,
         staging_region,
         slices,
+        login,
     })))
+}
+
+/// Whether IAM is asked for the login, and whose.
+fn read_login(section: &Section<'_>, bucket: Option<&BucketConfig>) -> Option<LoginConfig> {
+    let region = section.text("region");
+    let whose = match (section.text("cluster"), section.text("workgroup")) {
+        (Some(_), Some(_)) => {
+            section.fault_of("workgroup", "stands beside `cluster`", Some("keep the one that is meant".to_owned()));
+            None
+        }
+        (Some(cluster), None) => Some(Whose::Cluster(cluster)),
+        (None, Some(workgroup)) => Some(Whose::Workgroup(workgroup)),
+        (None, None) => {
+            if region.is_some() {
+                section.fault_of(
+                    "region",
+                    "is of use with `cluster` or `workgroup` only",
+                    Some("remove it, or write `staging_region` if the bucket is meant".to_owned()),
+                );
+            }
+            None
+        }
+    };
+    let profile = match bucket {
+        Some(BucketConfig { place: Place::S3(landing), .. }) => landing.profile.clone(),
+        _ => None,
+    };
+    Some(LoginConfig { whose: whose?, region, profile })
 }
 
 fn read_authorization(section: &Section<'_>) -> Option<Authorization> {

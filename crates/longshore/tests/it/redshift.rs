@@ -284,3 +284,97 @@ fn the_configuration_says_what_redshift_needs() {
         assert!(ran.stdout.contains(right) || ran.stderr.contains(right), "{right}: {ran:?}");
     }
 }
+
+/// A service that answers every request so, and keeps what it was sent.
+fn service(status: &'static str, body: String) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = requests.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            let mut chunk = [0; 4096];
+            loop {
+                let read = stream.read(&mut chunk).unwrap_or(0);
+                request.push_str(&String::from_utf8_lossy(&chunk[..read]));
+                let Some((head, rest)) = request.split_once("\r\n\r\n") else { continue };
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                if read == 0 || rest.len() >= length.unwrap_or(0) {
+                    break;
+                }
+            }
+            kept.lock().unwrap().push(request);
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok();
+        }
+    });
+    (url, requests)
+}
+
+/// The project with a login by IAM instead of the URL's.
+fn with_login(project: &Project, setting: &str) {
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    let url = project.cluster().url();
+    let (_, rest) = url.split_once('@').unwrap();
+    let bare = config.replace(&url, &format!("redshift://{rest}"));
+    project.write_config(&bare.replace("[warehouse]", &format!("[warehouse]\n{setting}")));
+}
+
+#[test]
+fn a_login_is_asked_of_iam_for_every_connection() {
+    let xml = "<GetClusterCredentialsWithIAMResponse><GetClusterCredentialsWithIAMResult><DbUser>awsuser</DbUser>\
+        <DbPassword>Not-A-Secret-1</DbPassword></GetClusterCredentialsWithIAMResult></GetClusterCredentialsWithIAMResponse>";
+    let json = r#"{"dbUser":"awsuser","dbPassword":"Not-A-Secret-1","expiration":1.7E9}"#;
+    for (setting, variable, answer, sent) in [
+        (
+            "cluster = \"analytics one\"",
+            "AWS_ENDPOINT_URL_REDSHIFT",
+            xml,
+            "Action=GetClusterCredentialsWithIAM&Version=2012-12-01&ClusterIdentifier=analytics%20one&DbName=",
+        ),
+        ("workgroup = \"shop\"", "AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", json, "\"workgroupName\":\"shop\""),
+    ] {
+        let project = Project::on_redshift(&pipeline(APPEND));
+        project.sql("CREATE TABLE t (id integer, name varchar(20))");
+        with_login(&project, setting);
+        project.drop("1.csv", numbered([1]));
+        let (url, requests) = service("200 OK", answer.to_owned());
+        let ran = project.run_with(&["--log-level", "trace", "run", "--once"], &[(variable, &url)]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("Not-A-Secret-1"), "{}", ran.stderr);
+        assert_eq!(project.rows(T), ["1|n1"]);
+        let requests = requests.lock().unwrap();
+        assert!(requests[0].contains(sent), "{}", requests[0]);
+        let head = requests[0].to_lowercase();
+        let service = if setting.starts_with("cluster") { "redshift" } else { "redshift-serverless" };
+        let scope = format!("/us-east-2/{service}/aws4_request");
+        assert!(
+            head.contains("authorization: aws4-hmac-sha256 credential=longshoretest/") && head.contains(&scope),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn a_login_that_iam_refuses_pauses_with_what_it_said() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    with_login(&project, "cluster = \"analytics\"");
+    project.drop("1.csv", numbered([1]));
+    let body = "<ErrorResponse><Error><Code>ClusterNotFound</Code><Message>Cluster analytics not found.</Message></Error></ErrorResponse>";
+    let (url, _) = service("404 Not Found", body.to_owned());
+    let ran = project.run_with(&["run", "--once"], &[("AWS_ENDPOINT_URL_REDSHIFT", &url)]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for part in [
+        "cluster `analytics`",
+        "ClusterNotFound: Cluster analytics not found.",
+        "redshift:GetClusterCredentialsWithIAM",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(project.keys(), ["pending/1.csv"]);
+}
