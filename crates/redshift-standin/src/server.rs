@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) cancels: Mutex<HashMap<Bytes, Arc<Notify>>>,
     numbers: AtomicU64,
     queries: AtomicI64,
+    /// Statements by the simple protocol so far.
+    pub(crate) statements: AtomicU64,
 }
 
 impl Shared {
@@ -164,6 +166,7 @@ impl Standin {
             cancels: Mutex::default(),
             numbers: AtomicU64::new(4_044_550),
             queries: AtomicI64::new(634_029),
+            statements: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { shared, port, accepting })
@@ -196,6 +199,11 @@ impl Standin {
             self.port,
             escaped(&behind.database)
         )
+    }
+
+    /// How many statements were sent so far, by the simple protocol.
+    pub fn statements(&self) -> u64 {
+        self.shared.statements.load(Ordering::Relaxed)
     }
 
     /// Faults for statements to come.

@@ -1,5 +1,6 @@
 //! Statements by the simple protocol: gate, locks, isolation, and then the server behind.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::errors::{described, tagged};
@@ -69,6 +70,7 @@ impl Session {
     }
 
     async fn statement(&mut self, words: &Words) -> Answer<()> {
+        self.shared.statements.fetch_add(1, Ordering::Relaxed);
         let plan = match gate::plan(words, &self.known()) {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),

@@ -57,7 +57,7 @@ fn a_serialization_failure_is_played_again_from_the_fence() {
             }
         }
         assert_eq!(rows_of(&bench, "SELECT id, name FROM t ORDER BY id").await, ["1|a", "2|b"]);
-        assert_eq!(staged(&bench), [String::new(); 0]);
+        assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
         end(bench).await;
     });
 }
@@ -132,7 +132,7 @@ fn a_copy_error_names_object_and_line_of_the_original() {
             assert_eq!(refused_at(answer), (Some(1), Some(line), Some("v".to_owned())));
         }
         assert_eq!(rows_of(&bench, "SELECT count(*) FROM d").await, ["0"]);
-        assert_eq!(staged(&bench), [String::new(); 0]);
+        assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
         end(bench).await;
     });
 }
@@ -203,7 +203,7 @@ fn a_load_that_is_dropped_or_rolled_back_leaves_nothing_staged_that_a_sweep_does
         let mut load = open(warehouse.as_ref(), spec.clone()).await;
         write_all(&mut load, &table, &spec, std::slice::from_ref(&one), 1).await.unwrap();
         load.rollback().await.unwrap();
-        assert_eq!(staged(&bench), [String::new(); 0]);
+        assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
         assert_eq!(rows_of(&bench, "SELECT count(*) FROM t").await, ["0"]);
         end(bench).await;
     });
