@@ -42,6 +42,12 @@ pub(super) struct Init {
     /// The warehouse of the project.
     #[arg(long, value_name = "URL", default_value = WAREHOUSE)]
     warehouse: String,
+    /// The role with which Redshift reads the staging bucket.
+    #[arg(long, value_name = "ARN")]
+    iam_role: Option<String>,
+    /// The prefix through which rows travel to Redshift [default: `staging/` of a bucket in S3].
+    #[arg(long, value_name = "URL")]
+    staging: Option<String>,
 }
 
 /// What `--json` prints.
@@ -99,6 +105,7 @@ impl Init {
         if self.apply && !self.force && self.folder.is_none() && global.config.exists() {
             return create_missing(global).await;
         }
+        self.suits_the_warehouse()?;
         let home = home(&global.config)?;
         let tables = global.config.with_file_name(TABLES);
         self.refuse_to_overwrite(&[&global.config, &tables])?;
@@ -174,7 +181,30 @@ impl Init {
     }
 
     fn place(&self, bucket: String) -> Place {
-        Place { bucket, warehouse: self.warehouse.clone() }
+        let of_s3 = bucket.strip_prefix("s3://").map(|name| format!("s3://{}/staging/", name.trim_end_matches('/')));
+        let staging = self.staging.clone().or(of_s3.filter(|_| self.is_redshift()));
+        let settings = [("iam_role", self.iam_role.clone()), ("staging", staging)];
+        let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Place { bucket, warehouse: self.warehouse.clone(), settings }
+    }
+
+    fn is_redshift(&self) -> bool {
+        self.warehouse.starts_with("redshift:")
+    }
+
+    /// What only Redshift needs has to be there for it, and for it alone.
+    fn suits_the_warehouse(&self) -> Result<()> {
+        let is_given = self.iam_role.is_some() || self.staging.is_some();
+        let has_bucket = self.bucket.as_deref().is_some_and(|bucket| bucket.starts_with("s3://"));
+        if self.is_redshift() && (self.iam_role.is_none() || (self.staging.is_none() && !has_bucket)) {
+            return Err(Failure::new("Redshift takes rows from a bucket in S3, which it reads with a role of its own")
+                .hint("add `--iam-role arn:aws:iam::123456789012:role/NAME` and `--staging s3://BUCKET/staging/`"));
+        }
+        if is_given && !self.is_redshift() {
+            return Err(Failure::new("`--iam-role` and `--staging` are for Redshift")
+                .hint("leave them out, or add `--warehouse redshift://user@host:5439/database`"));
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Place {
     pub bucket: String,
     /// `[warehouse] url`.
     pub warehouse: String,
+    /// Further settings of `[warehouse]`.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// The text of `longshore.toml`.
@@ -28,7 +30,8 @@ pub fn config(place: &Place, feeds: &[Feed]) -> String {
 
 /// Bucket and warehouse.
 pub fn sections(place: &Place) -> String {
-    format!("[bucket]\nurl = {}\n\n[warehouse]\nurl = {}\n", quoted(&place.bucket), quoted(&place.warehouse))
+    let settings: String = place.settings.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect();
+    format!("[bucket]\nurl = {}\n\n[warehouse]\nurl = {}\n{settings}", quoted(&place.bucket), quoted(&place.warehouse))
 }
 
 fn pipeline(feed: &Feed) -> String {

@@ -252,6 +252,26 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
 }
 
 #[test]
+fn init_makes_a_project_on_redshift() {
+    let project = Project::on_redshift("");
+    std::fs::remove_file(project.path("longshore.toml")).unwrap();
+    std::fs::create_dir(project.path("csvs")).unwrap();
+    std::fs::write(project.path("csvs/people.csv"), "Id,Full Name,born\n1,Ann,2024-01-01\n2,Bob,2024-02-29\n").unwrap();
+    let url = project.cluster().url();
+    let init = ["init", "csvs", "--warehouse", &url];
+    let ran = project.run(&init).exits(2);
+    assert!(ran.stderr.contains("--iam-role"), "{}", ran.stderr);
+    let ran = project.run(&["init", "csvs", "--iam-role", ROLE]).exits(2);
+    assert!(ran.stderr.contains("are for Redshift"), "{}", ran.stderr);
+    let more = ["--iam-role", ROLE, "--staging", "s3://landing/staging/", "--apply"];
+    let ran = project.run(&[&init[..], &more].concat()).exits(0);
+    assert!(!ran.stdout.contains("Not-A-Secret-1") && !ran.stderr.contains("Not-A-Secret-1"), "{ran:?}");
+    let columns = project.rows("SELECT column_name, data_type FROM svv_columns WHERE table_name = 'people'");
+    assert_eq!(columns.len(), 3, "{columns:?}");
+    assert!(columns.contains(&"full_name|character varying".to_owned()), "{columns:?}");
+}
+
+#[test]
 fn plan_says_where_there_are_no_statements() {
     let project = Project::new(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
