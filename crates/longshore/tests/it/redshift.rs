@@ -268,7 +268,7 @@ fn init_makes_a_project_on_redshift() {
     assert!(!ran.stdout.contains("Not-A-Secret-1") && !ran.stderr.contains("Not-A-Secret-1"), "{ran:?}");
     let columns = project.rows("SELECT column_name, data_type FROM svv_columns WHERE table_name = 'people'");
     assert_eq!(columns.len(), 3, "{columns:?}");
-    assert!(columns.contains(&"full_name|character varying".to_owned()), "{columns:?}");
+    assert!(columns.contains(&"full name|character varying".to_owned()), "{columns:?}");
 }
 
 #[test]

@@ -48,13 +48,29 @@ pub(super) fn plan(first: &str, words: &Words) -> Result<Plan, Refusal> {
             cursor.end()?;
             Ok(Plan::Truncate(name))
         }
-        "analyze" => Ok(Plan::Nothing { tag: "ANALYZE", in_block: true }),
-        "vacuum" => Ok(Plan::Nothing { tag: "VACUUM", in_block: false }),
+        "analyze" => upkeep(&mut cursor, Plan::Nothing { tag: "ANALYZE", in_block: true }),
+        "vacuum" => {
+            for words in [&["full"][..], &["sort", "only"], &["delete", "only"], &["reindex"]] {
+                if cursor.eat(words[0]) {
+                    words[1..].iter().try_for_each(|word| cursor.expect(word))?;
+                }
+            }
+            upkeep(&mut cursor, Plan::Nothing { tag: "VACUUM", in_block: false })
+        }
         "grant" | "revoke" => grant(first, words),
         "discard" | "prepare" | "execute" | "deallocate" | "declare" | "fetch" | "close" | "explain" | "unload"
         | "call" | "comment" | "values" | "cancel" | "do" => Err(Refusal::not_modelled(&first.to_uppercase())),
         _ => Err(Refusal::syntax(&words.tokens[0].shown())),
     }
+}
+
+/// VACUUM and ANALYZE of one table, or of all.
+fn upkeep(cursor: &mut Cursor<'_>, plan: Plan) -> Result<Plan, Refusal> {
+    if cursor.peek().is_some() {
+        cursor.table()?;
+    }
+    cursor.end().map_err(|_| Refusal::not_modelled("options of VACUUM and ANALYZE"))?;
+    Ok(plan)
 }
 
 fn known(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
@@ -98,6 +114,17 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Plan, Refusal> {
                 "22023",
                 format!("{value} is outside the valid range for parameter \"extra_float_digits\" (-15 .. 2)"),
             ))
+        }
+        "search_path"
+            if value.split(',').any(|name| {
+                let name = name.trim().trim_matches('\'');
+                name == "standin" || name.starts_with("pg_") || name == "information_schema"
+            }) =>
+        {
+            Err(Refusal::not_modelled("a search path with schemas of the system"))
+        }
+        "statement_timeout" if value != "default" && value.parse::<u32>().is_err() => {
+            Err(Refusal::new("22023", format!("invalid value for parameter \"statement_timeout\": \"{value}\"")))
         }
         "enable_case_sensitive_identifier" if value != "false" && value != "off" => {
             Err(Refusal::not_modelled("names whose case counts"))
@@ -144,6 +171,10 @@ fn grant(first: &str, words: &Words) -> Result<Plan, Refusal> {
     }
     if words.tokens[1..on].iter().any(|token| token.is("drop") || token.is("truncate")) {
         return Err(Refusal::not_modelled("the rights to drop and to truncate"));
+    }
+    let names = words.tokens[on..].iter().filter_map(Token::name);
+    if names.into_iter().any(|name| name == "standin" || name.starts_with("pg_")) {
+        return Err(Refusal::new("42501", "permission denied"));
     }
     if !words.tokens.iter().any(|token| token.is(is_to)) {
         return Err(Refusal::new("42601", "syntax error at end of input"));

@@ -1,6 +1,6 @@
 //! MERGE: Redshift's full form has both branches, in their order, and nothing more.
 
-use super::{Change, Cursor, Known, Name, Verb, query};
+use super::{Change, Cursor, Known, Name, Verb, names, query};
 use crate::refusal::Refusal;
 use crate::token::{Token, Words, join};
 
@@ -9,7 +9,7 @@ pub(super) fn plan(words: &Words, known: &Known) -> Result<Change, Refusal> {
     let tokens = &words.tokens;
     let mut cursor = Cursor::new(tokens, 1);
     cursor.expect("into")?;
-    let target = cursor.table()?;
+    let target = of_a_user(cursor.table()?, known)?;
     // The target has no alias.
     cursor.expect("using")?;
     let mut reads = vec![target.clone()];
@@ -27,7 +27,7 @@ pub(super) fn plan(words: &Words, known: &Known) -> Result<Change, Refusal> {
         let inner = part(words, start, cursor.at - 1);
         reads.extend(query::plan(&inner, known)?.reads);
     } else {
-        reads.push(cursor.table()?);
+        reads.push(of_a_user(cursor.table()?, known)?);
     }
     if reads[1..].iter().any(|source| source.is_like(&target)) {
         return Err(Refusal::new("XX000", "Source view/subquery in Merge statement cannot reference target table."));
@@ -37,6 +37,14 @@ pub(super) fn plan(words: &Words, known: &Known) -> Result<Change, Refusal> {
     }
     branches(words, known)?;
     Ok(Change { sql: join(words), reads, target: Some((target, Verb::Merge)) })
+}
+
+/// Only tables of users are merged.
+fn of_a_user(name: Name, known: &Known) -> Result<Name, Refusal> {
+    match names::system(name.schema.as_deref(), &name.name, known.mode)? {
+        None => Ok(name),
+        Some(_) => Err(Refusal::not_modelled("MERGE with a system view")),
+    }
 }
 
 fn part(words: &Words, from: usize, to: usize) -> Words {

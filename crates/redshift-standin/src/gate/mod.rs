@@ -7,6 +7,8 @@ mod names;
 mod query;
 mod table;
 
+pub(crate) use names::of_users;
+
 use crate::copy;
 use crate::refusal::Refusal;
 use crate::token::{Token, Words};
@@ -228,6 +230,7 @@ impl<'a> Cursor<'a> {
             }
             name = Name { schema: Some(name.name), name: self.name()? };
         }
+        names::of_users(name.schema.as_deref())?;
         Ok(name)
     }
 

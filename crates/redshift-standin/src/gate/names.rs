@@ -273,11 +273,20 @@ pub(super) fn is_type(word: &str) -> bool {
     TYPES.contains(&word)
 }
 
+/// Refuses the schema of what the stand-in keeps for itself, which Redshift does not have.
+pub(crate) fn of_users(schema: Option<&str>) -> Result<(), Refusal> {
+    match schema {
+        Some(schema @ "standin") => Err(Refusal::new("3F000", format!("schema \"{schema}\" does not exist"))),
+        Some(schema) if schema.starts_with("pg_") && schema != "pg_catalog" => {
+            Err(Refusal::not_modelled(&format!("the schema {schema}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where a relation that belongs to the system is; `None` for one of a user.
 pub(super) fn system(schema: Option<&str>, name: &str, mode: Mode) -> Result<Option<String>, Refusal> {
-    if matches!(schema, Some("standin")) {
-        return Err(Refusal::new("42P01", format!("relation \"standin.{name}\" does not exist")));
-    }
+    of_users(schema)?;
     if schema == Some("information_schema") {
         return match name {
             "columns" | "tables" => Ok(Some(format!("standin.is_{name}"))),

@@ -23,6 +23,7 @@ const FORBIDDEN: &[&[&str]] = &[
     &["fetch", "first"],
     &["fetch", "next"],
     &["window"],
+    &["groups"],
     &["materialized"],
     &["regclass"],
     &["regtype"],
@@ -211,6 +212,9 @@ impl Walk<'_> {
                 return Err(Refusal::not_modelled(&format!("the operator {}", token.shown())));
             }
             Token::Symbol(':') => return self.cast(at),
+            Token::Quoted(name) if self.is_symbol(at + 1, '(') => {
+                return Err(Refusal::not_modelled(&format!("the function {name}, in quotes")));
+            }
             Token::Word(word) => return self.word(at, &word.to_lowercase()),
             _ => {}
         }
@@ -237,6 +241,7 @@ impl Walk<'_> {
             // In Redshift a bare VARCHAR in a cast is as long as need be, and keeps trailing blanks.
             "varchar" | "nvarchar" | "text" if !self.is_symbol(at + 1, '(') => self.sql.push_str("bpchar"),
             "super" => self.sql.push_str("standin.super"),
+            "decimal" | "numeric" if !self.is_symbol(at + 1, '(') => self.sql.push_str("numeric(18,0)"),
             "varbyte" => return Err(Refusal::not_modelled("a cast to varbyte")),
             _ => self.emit(at),
         }
@@ -255,6 +260,9 @@ impl Walk<'_> {
         let after_dot = at > 0 && self.is_symbol(at - 1, '.');
         let before_dot = self.is_symbol(at + 1, '.');
         if after_dot || before_dot {
+            if self.is_symbol(at + 1, '(') {
+                return Err(Refusal::not_modelled(&format!("the function {word}, with its schema")));
+            }
             if names::is_reserved(word) {
                 return Err(Refusal::syntax(word));
             }
@@ -291,8 +299,10 @@ impl Walk<'_> {
                 }
             }
             "with" => return self.with(at),
+            "into" if at == 0 || !self.is(at - 1, "insert") => return Err(Refusal::not_modelled("SELECT INTO")),
             "into" => return self.target(at, at + 1, Verb::Insert),
             "update" => return self.target(at, at + 1, Verb::Update),
+            "delete" if self.change.target.is_some() || self.levels.len() > 1 => return Err(Refusal::syntax(word)),
             "delete" => {
                 self.sql.push_str(" DELETE FROM");
                 let next = at + 1 + usize::from(self.is(at + 1, "from"));
@@ -310,14 +320,31 @@ impl Walk<'_> {
             "current_timestamp" | "localtimestamp" | "current_date" | "current_user" | "session_user" | "user" => {
                 self.leader_only |= word.ends_with("timestamp");
             }
-            "filter" | "array" | "row" if self.is_symbol(at + 1, '(') => return Err(Refusal::syntax(word)),
-            "array" if self.is_symbol(at + 1, '[') => return Err(Refusal::syntax("[")),
+            "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid" => {
+                return Err(Refusal::not_modelled(&format!("the system column {word}")));
+            }
+            "array" => return Err(Refusal::syntax(word)),
+            "filter" | "row" if self.is_symbol(at + 1, '(') => return Err(Refusal::syntax(word)),
             _ if self.is_symbol(at + 1, '(') => return self.call(at, word),
+            _ if matches!(self.tokens().get(at + 1), Some(Token::Literal(_))) => self.before_literal(word)?,
             _ if names::is_reserved(word) => return Err(Refusal::syntax(word)),
             _ => {}
         }
         self.emit(at);
         Ok(at + 1)
+    }
+
+    /// A word before a literal is a keyword, or the type of the literal.
+    fn before_literal(&self, word: &str) -> Result<(), Refusal> {
+        const KEYWORDS: &[&str] = &[
+            "all", "and", "between", "by", "case", "distinct", "else", "escape", "having", "ilike", "in", "interval",
+            "is", "like", "limit", "not", "on", "or", "select", "similar", "then", "to", "union", "using", "values",
+            "when", "where", "zone",
+        ];
+        if KEYWORDS.contains(&word) || names::is_type(word) {
+            return Ok(());
+        }
+        Err(Refusal::not_modelled(&format!("a literal of the type {word}")))
     }
 
     /// Whether FROM here belongs to a function, as in `EXTRACT(day FROM x)`.
@@ -434,7 +461,13 @@ impl Walk<'_> {
     /// What follows FROM, JOIN and a comma between tables.
     fn relation(&mut self, at: usize) -> Result<usize, Refusal> {
         if self.is_symbol(at, '(') {
-            return Ok(at);
+            if ["select", "with"].iter().any(|word| self.is(at + 1, word)) {
+                return Ok(at);
+            }
+            // Tables that are joined in brackets.
+            self.emit(at);
+            self.levels.push(Level { in_from: true, is_call: false });
+            return self.relation(at + 1);
         }
         let mut cursor = Cursor::new(&self.words.tokens, at);
         let name = cursor.table()?;

@@ -52,6 +52,7 @@ fn create_other(cursor: &mut Cursor<'_>) -> Result<Plan, Refusal> {
     if cursor.eat("schema") {
         let is_lenient = if_not_exists(cursor)?;
         let name = cursor.name()?;
+        names::of_users(Some(&name))?;
         cursor.end().map_err(|_| Refusal::not_modelled("words after the name of a schema"))?;
         let lenient = if is_lenient { "IF NOT EXISTS " } else { "" };
         return Ok(Plan::Manage(format!("CREATE SCHEMA {lenient}{}", ident(&name))));
@@ -479,6 +480,7 @@ fn drop_any(cursor: &mut Cursor<'_>) -> Result<Plan, Refusal> {
     cursor.end()?;
     let list = drops.iter().map(Name::sql).collect::<Vec<_>>().join(", ");
     if !is_table {
+        drops.iter().try_for_each(|name| names::of_users(Some(&name.name)))?;
         return Ok(Plan::Manage(format!("DROP SCHEMA {lenient}{list}{cascade}")));
     }
     Ok(Plan::Ddl(Ddl { sql: vec![format!("DROP TABLE {lenient}{list}{cascade}")], drops, ..Ddl::default() }))
@@ -511,7 +513,22 @@ fn alter_table(cursor: &mut Cursor<'_>, words: &Words) -> Result<Plan, Refusal> 
     } else if cursor.eat("add") {
         cursor.eat("column");
         if ["primary", "unique", "foreign", "constraint"].iter().any(|word| cursor.peek().is_some_and(|t| t.is(word))) {
-            // Keys are not enforced; only their names matter.
+            // Keys are not enforced; only their grammar matters.
+            if cursor.eat("constraint") {
+                cursor.name()?;
+            }
+            let is_foreign = cursor.eat("foreign");
+            if is_foreign || cursor.eat("primary") {
+                cursor.expect("key")?;
+            } else {
+                cursor.expect("unique")?;
+            }
+            name_list(cursor)?;
+            if is_foreign {
+                cursor.expect("references")?;
+                references(cursor)?;
+            }
+            cursor.end()?;
             return Ok(Plan::Nothing { tag: "ALTER TABLE", in_block: true });
         }
         let mut table = Table::default();

@@ -61,6 +61,9 @@ impl Session {
 
     async fn load(&mut self, statement: &Statement) -> Answer<Vec<String>> {
         let table = Name { schema: statement.table.schema.clone(), name: statement.table.name.clone() };
+        if let Err(refusal) = crate::gate::of_users(table.schema.as_deref()) {
+            return Ok(Err(refusal));
+        }
         let change = Change { target: Some((table.clone(), Verb::Insert)), ..Change::default() };
         if let Err(refusal) = self.claim(&change).await? {
             return Ok(Err(refusal));

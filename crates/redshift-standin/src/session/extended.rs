@@ -150,6 +150,12 @@ impl Session {
     }
 
     async fn sync(&mut self) -> Result<(), Ended> {
+        self.settle_extended().await?;
+        self.ready().await
+    }
+
+    /// Ends what was begun since the last Sync. A simple query does so too.
+    pub(super) async fn settle_extended(&mut self) -> Result<(), Ended> {
         if !self.extended.owed.is_empty() {
             self.upstream.writer.put(&Frame::new(b'S', Vec::new())).await?;
             self.upstream.writer.flush().await?;
@@ -165,6 +171,6 @@ impl Session {
             self.break_block().await?;
         }
         self.extended.portals.clear();
-        self.ready().await
+        Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Session {
     search_path: Vec<String>,
     settings: BTreeMap<String, String>,
     statement_timeout: Option<Duration>,
+    /// The three above as they were when the transaction began.
+    set_before: (BTreeMap<String, String>, Vec<String>, Option<Duration>),
     /// Number of the transaction.
     transaction: u64,
     last_copy_id: i64,
@@ -69,7 +71,10 @@ impl Session {
         loop {
             let frame = self.reader.next().await?;
             match frame.tag {
-                b'Q' => self.simple(&frame.first_text()).await?,
+                b'Q' => {
+                    self.settle_extended().await?;
+                    self.simple(&frame.first_text()).await?;
+                }
                 b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => self.extended(frame).await?,
                 b'X' => return Ok(()),
                 _ => {

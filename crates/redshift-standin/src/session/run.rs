@@ -66,6 +66,11 @@ impl Session {
         if self.upstream.status == b'T' {
             let _failed_as_it_should: Result<_, _> = self.upstream.ask("stand-in: the statement was refused").await?;
         }
+        if self.upstream.status == b'E' {
+            // A transaction that failed gives its locks back at once.
+            self.shared.transactions.end(self.id, false);
+            self.shared.locks.release(self.id);
+        }
         Ok(())
     }
 
@@ -164,6 +169,7 @@ impl Session {
         let _answer: Result<_, _> = self.upstream.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         self.transaction = self.shared.number();
         self.temporary_before = self.temporary.clone();
+        self.set_before = (self.settings.clone(), self.search_path.clone(), self.statement_timeout);
         self.last_copy_before = (self.last_copy_id, self.last_copy_count);
         Ok(())
     }
@@ -174,6 +180,7 @@ impl Session {
         let is_committed = commit && answer.is_ok();
         if !is_committed {
             self.temporary = self.temporary_before.clone();
+            (self.settings, self.search_path, self.statement_timeout) = self.set_before.clone();
         }
         self.shared.transactions.end(self.id, is_committed);
         self.shared.locks.release(self.id);

@@ -95,6 +95,7 @@ pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Opti
         search_path: vec!["public".to_owned()],
         settings: BTreeMap::new(),
         statement_timeout: None,
+        set_before: (BTreeMap::new(), vec!["public".to_owned()], None),
         transaction: 0,
         last_copy_id: -1,
         last_copy_count: 0,

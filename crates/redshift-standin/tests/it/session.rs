@@ -82,6 +82,15 @@ async fn an_error_ends_a_transaction_even_where_the_gate_refuses() {
 }
 
 #[tokio::test]
+async fn a_setting_is_undone_by_rollback() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("SET query_group TO 'x'; BEGIN; SET query_group TO 'y'; ROLLBACK").await;
+    assert_eq!(session.sql("SHOW query_group").await, ["x"]);
+    assert_eq!(session.sql("SELECT 1.567::decimal").await, ["2"], "a bare DECIMAL has no digits after the point");
+}
+
+#[tokio::test]
 async fn statements_sent_together_are_transactions_of_their_own_unless_switched() {
     for is_one in [false, true] {
         let bench = Bench::with(|config| config.unknowns.batch_is_one_transaction = is_one).await;
