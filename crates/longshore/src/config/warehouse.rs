@@ -80,6 +80,13 @@ pub(super) fn read(
     env: &Env<'_>,
 ) -> Option<WarehouseConfig> {
     let url = section.text("url").unwrap_or_else(|| "duckdb:warehouse.duckdb".to_owned());
+    // By the URL's scheme, so that it holds where the rest of the URL is at fault.
+    let of_others: &[(&[&str], &str)] = match url.split_once(':') {
+        Some(("duckdb", _)) => &[(REDSHIFT, "DuckDB")],
+        Some(("postgres" | "postgresql", _)) => &[(DUCKDB, "PostgreSQL"), (REDSHIFT, "PostgreSQL")],
+        Some(("redshift", _)) => &[(DUCKDB, "Redshift")],
+        _ => &[],
+    };
     let engine = match url.split_once(':') {
         Some(("duckdb", path)) if !path.is_empty() => read_duckdb(&section, folder.join(path.trim_start_matches("//"))),
         Some(("postgres" | "postgresql", _)) => read_postgres(&section, &url, env),
@@ -104,12 +111,6 @@ pub(super) fn read(
             }
             None
         }
-    };
-    let of_others: &[(&[&str], &str)] = match &engine {
-        Some(Engine::DuckDb { .. }) => &[(REDSHIFT, "DuckDB")],
-        Some(Engine::Postgres(_)) => &[(DUCKDB, "PostgreSQL"), (REDSHIFT, "PostgreSQL")],
-        Some(Engine::Redshift(_)) => &[(DUCKDB, "Redshift")],
-        None => &[],
     };
     for (names, engine) in of_others {
         for name in names.iter().filter(|name| section.get(name).is_some()) {
