@@ -21,7 +21,7 @@ const OF_STORE: &[(&[&str], Verdict)] = &[
         (
             Kind::Unsupported,
             "the staging bucket is in another region than Redshift",
-            Some("name the bucket's region in `[bucket] region`, or stage in a bucket of Redshift's region"),
+            Some("name the bucket's region in `[warehouse] staging_region`, or stage in a bucket of Redshift's region"),
         ),
     ),
     (
