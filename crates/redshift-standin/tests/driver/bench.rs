@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
 
+use crate::cluster::Cluster;
 use crate::s3::{ACCESS_KEY, BUCKET, MemoryS3, REGION, SECRET_KEY};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
@@ -161,23 +162,68 @@ fn shown(text: &str, oid: u32) -> String {
     }
 }
 
+/// The stand-in, or the cluster of `REDSHIFT_TEST_URL`.
+pub(crate) enum Lent {
+    /// A stand-in.
+    Standin(Box<RedshiftBench>),
+    /// A cluster.
+    Cluster(Box<Cluster>),
+}
+
+impl Lent {
+    pub(crate) fn new() -> Self {
+        match Cluster::wanted() {
+            Some(cluster) => Self::Cluster(Box::new(cluster)),
+            None => Self::Standin(Box::new(RedshiftBench::new())),
+        }
+    }
+
+    /// The stand-in, for cases that break something in it.
+    pub(crate) fn of_standin(&self) -> &RedshiftBench {
+        match self {
+            Self::Standin(bench) => bench,
+            Self::Cluster(_) => panic!("this case needs the stand-in"),
+        }
+    }
+}
+
 #[async_trait]
-impl Bench for RedshiftBench {
+impl Bench for Lent {
     fn warehouse(&self) -> Arc<dyn Warehouse> {
-        self.warehouse.clone()
+        match self {
+            Self::Standin(bench) => bench.warehouse.clone(),
+            Self::Cluster(cluster) => cluster.warehouse.clone(),
+        }
     }
 
     fn rival(&self) -> Arc<dyn Warehouse> {
-        Arc::new(Redshift::new(config_of(&self.standin.url(), &self.s3)))
+        Arc::new(match self {
+            Self::Standin(bench) => Redshift::new(config_of(&bench.standin.url(), &bench.s3)),
+            Self::Cluster(cluster) => cluster.rival(),
+        })
     }
 
     async fn execute(&self, sql: &str) {
-        let done = self.connection().await.batch_execute(sql).await;
+        let connection = match self {
+            Self::Standin(bench) => bench.connection().await,
+            Self::Cluster(cluster) => cluster.connection().await,
+        };
+        let done = connection.batch_execute(sql).await;
         done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let connection = self.behind().await;
+        let bench = match self {
+            Self::Standin(bench) => bench,
+            Self::Cluster(cluster) => {
+                let rows = cluster.query(sql).await.into_iter();
+                let row = |row: Vec<(Option<String>, u32)>| {
+                    row.into_iter().map(|(text, oid)| text.map(|text| shown(&text, oid))).collect()
+                };
+                return rows.map(row).collect();
+            }
+        };
+        let connection = bench.behind().await;
         let sql = &folded(sql);
         let statement = connection.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let types: Vec<u32> = statement.columns().iter().map(|column| column.type_().oid()).collect();

@@ -9,7 +9,7 @@ use longshore_warehouse::testing::conformance::{
 use longshore_warehouse::{Committed, Kind, Mode};
 use redshift_standin::Fault;
 
-use crate::bench::RedshiftBench;
+use crate::bench::{Lent, RedshiftBench};
 use crate::s3;
 
 const COLUMNS: &[&str] = &["id", "name"];
@@ -18,22 +18,22 @@ fn modes() -> [Mode; 3] {
     [Mode::Append, upsert(&["id"]), Mode::Replace]
 }
 
-async fn with_table() -> RedshiftBench {
-    let bench = tokio::task::spawn_blocking(RedshiftBench::new).await.unwrap();
+async fn with_table() -> Lent {
+    let bench = tokio::task::spawn_blocking(|| Lent::Standin(Box::new(RedshiftBench::new()))).await.unwrap();
     bench.execute("CREATE TABLE t (id INTEGER, name VARCHAR(20))").await;
     bench
 }
 
-fn staged(bench: &RedshiftBench) -> Vec<String> {
-    bench.s3.keys().into_iter().filter(|key| key.starts_with("staging/")).collect()
+fn staged(bench: &Lent) -> Vec<String> {
+    bench.of_standin().s3.keys().into_iter().filter(|key| key.starts_with("staging/")).collect()
 }
 
 /// Ends the bench where no runtime minds that it waits.
-async fn end(bench: RedshiftBench) {
+async fn end(bench: Lent) {
     tokio::task::spawn_blocking(move || drop(bench)).await.unwrap();
 }
 
-async fn entries(bench: &RedshiftBench) -> Vec<String> {
+async fn entries(bench: &Lent) -> Vec<String> {
     let ledger = rows_of(
         bench,
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -50,10 +50,10 @@ fn a_serialization_failure_is_played_again_from_the_fence() {
         for (n, mode) in modes().into_iter().enumerate() {
             let one = object("a", n as i64, &["1|a", "2|b"]);
             for words in ["update \"longshore\"", "insert into \"public\"", "insert into \"longshore\"", "commit"] {
-                bench.standin.faults().at(words, 1, Fault::SERIALIZATION);
+                bench.of_standin().standin.faults().at(words, 1, Fault::SERIALIZATION);
                 let generation = one.clone().generation(u32::try_from(words.len()).unwrap());
                 load(&bench, "t", mode.clone(), COLUMNS, &[generation]).await;
-                assert!(bench.standin.faults().are_spent(), "{words}");
+                assert!(bench.of_standin().standin.faults().are_spent(), "{words}");
             }
         }
         assert_eq!(rows_of(&bench, "SELECT id, name FROM t ORDER BY id").await, ["1|a", "2|b"]);
@@ -67,7 +67,7 @@ fn what_does_not_end_is_a_conflict_and_leaves_nothing() {
     block_on(async {
         let bench = with_table().await;
         for _ in 0..20 {
-            bench.standin.faults().at("commit", 1, Fault::Raise("40P01", "deadlock detected", ""));
+            bench.of_standin().standin.faults().at("commit", 1, Fault::Raise("40P01", "deadlock detected", ""));
         }
         let answer = try_load(&bench, "t", Mode::Append, COLUMNS, &[object("a", 1, &["1|a"])]).await;
         assert!(matches!(kind_of(answer), Kind::Conflict | Kind::Busy));
@@ -84,10 +84,10 @@ fn a_commit_without_an_answer_is_settled_by_beginning_again() {
         load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
         for (n, mode) in modes().into_iter().enumerate() {
             let one = object(&format!("o{n}"), 1 + n as i64, &["1|a", "2|b"]);
-            bench.standin.faults().at("commit", 1, Fault::CutBefore);
+            bench.of_standin().standin.faults().at("commit", 1, Fault::CutBefore);
             let answer = try_load(&bench, "t", mode.clone(), COLUMNS, std::slice::from_ref(&one)).await;
             assert_eq!(kind_of(answer), Kind::OutcomeUnknown);
-            bench.standin.faults().at("commit", 1, Fault::CutAfter);
+            bench.of_standin().standin.faults().at("commit", 1, Fault::CutAfter);
             let answer = try_load(&bench, "t", mode.clone(), COLUMNS, std::slice::from_ref(&one)).await;
             assert_eq!(kind_of(answer), Kind::OutcomeUnknown);
             let answer = try_load(&bench, "t", mode, COLUMNS, std::slice::from_ref(&one)).await;
@@ -105,7 +105,7 @@ fn a_connection_that_breaks_before_commit_loads_nothing() {
         let one = object("a", 1, &["1|a"]);
         for words in ["create temp table", "copy ", "update \"longshore\"", "insert into \"public\""] {
             for fault in [Fault::CutBefore, Fault::CutAfter] {
-                bench.standin.faults().at(words, 1, fault);
+                bench.of_standin().standin.faults().at(words, 1, fault);
                 let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
                 assert_eq!(kind_of(answer), Kind::Unreachable, "{words}");
                 assert_eq!(rows_of(&bench, "SELECT count(*) FROM t").await, ["0"], "{words}");
@@ -141,11 +141,11 @@ fn a_copy_error_names_object_and_line_of_the_original() {
 fn a_store_that_is_busy_while_redshift_reads_is_transient() {
     block_on(async {
         let bench = with_table().await;
-        bench.s3.inject(s3::On::every("GetObject"), s3::Fault::Answer(503, "SlowDown"));
+        bench.of_standin().s3.inject(s3::On::every("GetObject"), s3::Fault::Answer(503, "SlowDown"));
         let one = object("a", 1, &["1|a"]);
         let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
         assert!(matches!(kind_of(answer), Kind::Unreachable | Kind::Conflict | Kind::Busy));
-        bench.s3.heal();
+        bench.of_standin().s3.heal();
         load(&bench, "t", Mode::Append, COLUMNS, &[one]).await;
         end(bench).await;
     });
@@ -180,8 +180,8 @@ fn sweep_removes_what_a_dead_load_staged_and_nothing_else() {
         let one = object("a", 1, &["1|a"]);
         let spec = plan(dead.as_ref(), "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
         let folder = format!("staging/suite/{}/", spec.load_id);
-        bench.s3.put(&format!("{folder}part-00000.csv.gz"), "x");
-        bench.s3.put("staging/another/x/part-00000.csv.gz", "x");
+        bench.of_standin().s3.put(&format!("{folder}part-00000.csv.gz"), "x");
+        bench.of_standin().s3.put("staging/another/x/part-00000.csv.gz", "x");
         let later = jiff::Timestamp::now() + std::time::Duration::from_secs(60);
         let live = HashSet::from([spec.load_id]);
         assert_eq!(alive.sweep(&live, later).await.unwrap().staging, 0);

@@ -5,12 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod bench;
+mod cluster;
 mod faults;
 #[path = "../../../longshore/tests/s3/mod.rs"]
 mod s3;
 
-use bench::RedshiftBench;
+use bench::Lent;
 
 mod conformance {
-    longshore_warehouse::conformance_tests!(crate::RedshiftBench::new);
+    longshore_warehouse::conformance_tests!(crate::Lent::new);
 }
