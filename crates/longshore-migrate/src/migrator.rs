@@ -1,0 +1,334 @@
+//! One session with a database, in which commands run.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::database::{Catalog, Database, Engine, SqlError};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::history::{History, Row};
+use crate::placeholder::Placeholders;
+use crate::script::{self, Script, Scripts};
+use crate::settings::{Settings, Target};
+use crate::state::{self, Rules, Standing};
+
+/// Between two tries to get the lock, as Flyway has it.
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Is told what happens.
+pub trait Observer: Send {
+    /// Something was done.
+    fn line(&mut self, text: &str);
+
+    /// Something is not as it should be, and hinders nothing.
+    fn warning(&mut self, text: &str);
+
+    /// A point is passed at which a test may end the process.
+    fn passed(&mut self, _point: &'static str) {}
+}
+
+/// A project's scripts and its database, side by side.
+pub struct Migrator<'a> {
+    pub(crate) database: Box<dyn Database + 'a>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) observer: &'a mut dyn Observer,
+    pub(crate) scripts: Scripts,
+    pub(crate) history: History,
+    /// All schemas of the project, the one with the history first.
+    pub(crate) schemas: Vec<String>,
+    pub(crate) engine: Engine,
+    /// The database's user, and its own name.
+    pub(crate) user: String,
+    original_path: String,
+    /// The time that scripts are told, the same for a whole run.
+    now: String,
+    /// What would be run, where nothing is to be touched.
+    pub(crate) dry: Option<String>,
+    /// Rows of a history table that would be made.
+    pub(crate) dry_rows: Vec<Row>,
+    is_locked: bool,
+}
+
+impl std::fmt::Debug for Migrator<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Migrator")
+            .field("database", &self.database.name())
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Migrator<'a> {
+    /// Reads the scripts and asks the database who and where it is. Nothing is changed, but by the project's own
+    /// `initSql`.
+    ///
+    /// # Errors
+    /// The scripts cannot be read, or the database refuses.
+    pub async fn open(
+        database: Box<dyn Database + 'a>,
+        settings: &'a Settings,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Migrator<'a>, Error> {
+        let scripts = script::find(settings)?;
+        Self::over(database, settings, scripts, observer).await
+    }
+
+    /// The same, with scripts that were found before.
+    ///
+    /// # Errors
+    /// As [`Migrator::open`].
+    pub async fn over(
+        mut database: Box<dyn Database + 'a>,
+        settings: &'a Settings,
+        scripts: Scripts,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Migrator<'a>, Error> {
+        let engine = database.server().engine;
+        let asking = |error| Error::database("asking the database where this is", error);
+        if let Some(sql) = &settings.init_sql {
+            database.execute(sql).await.map_err(|error| Error::database("running `init_sql`", error))?;
+        }
+        let mut catalog = Catalog::of(database.as_mut());
+        let user = catalog.user().await.map_err(asking)?;
+        let original_path = catalog.search_path().await.map_err(asking)?;
+        let schema = match settings.default_schema.clone().or_else(|| settings.schemas.first().cloned()) {
+            Some(schema) => schema,
+            None => catalog.current_schema().await.map_err(asking)?.ok_or_else(|| {
+                Error::new(ErrorKind::Refused, "the search path of this user names no schema that exists")
+                    .cure("name one: `default_schema = \"…\"` in `[migrate]`")
+            })?,
+        };
+        let history = History::find(database.as_mut(), &schema, settings.table.as_deref())
+            .await
+            .map_err(|error| Error::database("looking for the history table", error))?;
+        let mut schemas = vec![history.schema.clone()];
+        schemas.extend(settings.schemas.iter().filter(|other| **other != schema).cloned());
+        let mut migrator = Self {
+            database,
+            settings,
+            observer,
+            scripts,
+            history,
+            schemas,
+            engine,
+            user,
+            original_path,
+            now: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            dry: None,
+            dry_rows: Vec::new(),
+            is_locked: false,
+        };
+        migrator.look_at_scripts()?;
+        Ok(migrator)
+    }
+
+    /// From now on nothing is touched: what would be run is kept, and [`Migrator::script`] gives it.
+    pub fn touch_nothing(&mut self) {
+        self.dry.get_or_insert_default();
+    }
+
+    /// What would have been run.
+    pub fn script(&self) -> &str {
+        self.dry.as_deref().unwrap_or_default()
+    }
+
+    fn look_at_scripts(&mut self) -> Result<(), Error> {
+        let mut scripts = std::mem::take(&mut self.scripts);
+        let sealed = scripts.seal(self.settings, |script| self.placeholders(script));
+        self.scripts = scripts;
+        sealed?;
+        for missing in &self.scripts.missing {
+            self.observer.warning(&format!("the location `{}` does not exist, and is passed over", missing.display()));
+        }
+        for (path, why) in &self.scripts.misnamed {
+            self.observer.warning(&format!("`{}` is not run: {why}", path.display()));
+        }
+        Ok(())
+    }
+
+    /// The values that a script's placeholders have.
+    pub(crate) fn placeholders(&self, script: &Script) -> Placeholders {
+        let mut placeholders = self.settings.placeholders.clone();
+        let file = script.path.file_name().unwrap_or_default().to_string_lossy();
+        let folder = std::path::absolute(&self.settings.folder).unwrap_or_else(|_| self.settings.folder.clone());
+        for (name, value) in [
+            ("defaultSchema", self.history.schema.as_str()),
+            ("user", &self.user),
+            ("database", self.database.database()),
+            ("timestamp", &self.now),
+            ("filename", &file),
+            ("workingDirectory", &folder.to_string_lossy()),
+            ("table", &self.history.table),
+            ("environment", "default"),
+        ] {
+            placeholders.set(&format!("flyway{}{name}", self.settings.placeholder_separator), value);
+        }
+        placeholders
+    }
+
+    /// Runs a statement; where nothing is to be touched, keeps it.
+    pub(crate) async fn write(&mut self, sql: &str) -> Result<(), SqlError> {
+        match &mut self.dry {
+            Some(script) => {
+                writeln!(script, "{sql};").expect("a text has room");
+                Ok(())
+            }
+            None => self.database.execute(sql).await,
+        }
+    }
+
+    /// Keeps a remark among what would be run.
+    pub(crate) fn remark(&mut self, text: &str) {
+        if let Some(script) = &mut self.dry {
+            let gap = if script.is_empty() { "" } else { "\n" };
+            writeln!(script, "{gap}-- {text}").expect("a text has room");
+        }
+    }
+
+    /// Says what is done, in a real run.
+    pub(crate) fn say(&mut self, text: &str) {
+        if self.dry.is_none() {
+            self.observer.line(text);
+        }
+    }
+
+    pub(crate) async fn rows(&mut self) -> Result<Vec<Row>, Error> {
+        if !self.history.exists {
+            return Ok(self.dry_rows.clone());
+        }
+        self.history
+            .rows(self.database.as_mut())
+            .await
+            .map_err(|error| Error::database(&format!("reading the history {}", self.history.quoted()), error))
+    }
+
+    pub(crate) fn standing(&self, rows: &[Row], target: &Target) -> Standing {
+        let rules = Rules { target, out_of_order: self.settings.out_of_order };
+        state::resolve(rows, &self.scripts.migrations, rules)
+    }
+
+    /// Runs the project's scripts for an event, each in a transaction of its own.
+    pub(crate) async fn fire(&mut self, event: Event) -> Result<(), Error> {
+        for script in self.callbacks(event) {
+            self.run_callback(&script, event).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn callbacks(&self, event: Event) -> Vec<Script> {
+        self.scripts.callbacks.iter().filter(|(own, _)| *own == event).map(|(_, script)| script.clone()).collect()
+    }
+
+    /// Fires the events of a command's end. What they say against it is a warning: the command's own error counts.
+    pub(crate) async fn end<T>(
+        &mut self,
+        result: Result<T, Error>,
+        failed: Event,
+        finished: Event,
+    ) -> Result<T, Error> {
+        let events = if result.is_err() { vec![failed, finished] } else { vec![finished] };
+        for event in events {
+            if let Err(error) = self.fire(event).await {
+                self.observer.warning(&error.to_string());
+            }
+        }
+        result
+    }
+
+    /// Makes the default schema the first of the search path, and the user the one who connected.
+    pub(crate) async fn reset_session(&mut self) -> Result<(), SqlError> {
+        if self.dry.is_some() {
+            return Ok(());
+        }
+        self.reset_role().await?;
+        self.database.execute(&self.search_path()).await
+    }
+
+    /// Makes the user the one who connected.
+    pub(crate) async fn reset_role(&mut self) -> Result<(), SqlError> {
+        if self.engine != Engine::Postgres || self.dry.is_some() {
+            return Ok(());
+        }
+        self.database.execute(&format!("SET ROLE {}", self.engine.literal(&self.user))).await
+    }
+
+    pub(crate) fn search_path(&self) -> String {
+        let schema = self.engine.ident(&self.history.schema);
+        if self.engine == Engine::DuckDb {
+            return format!("SET schema = {}", self.engine.literal(&self.history.schema));
+        }
+        let own = self.original_path.trim();
+        let first = own.split(',').next().unwrap_or_default().trim();
+        let path = match own {
+            "" | "\"\"" => schema,
+            _ if first == schema || first == self.history.schema => own.to_owned(),
+            _ => format!("{schema}, {own}"),
+        };
+        format!("SET search_path TO {path}")
+    }
+
+    /// Gives the session back the search path that it had.
+    pub(crate) async fn restore_session(&mut self) {
+        if self.dry.is_none() && self.engine != Engine::DuckDb && !self.original_path.trim().is_empty() {
+            // The session ends soon; who it belongs to is told nothing of it.
+            drop(self.database.execute(&format!("SET search_path TO {}", self.original_path)).await);
+        }
+    }
+
+    /// Takes the lock that keeps any Flyway and any Longshore out, for this session. Redshift has none: there each
+    /// transaction locks the history table. DuckDB's file is one process's anyway.
+    pub(crate) async fn lock(&mut self) -> Result<(), Error> {
+        if self.engine != Engine::Postgres || self.dry.is_some() || self.is_locked {
+            return Ok(());
+        }
+        let key = self.history.lock_key();
+        let retries = self.settings.lock_retry_count;
+        let mut tries = 0;
+        loop {
+            let taken = self.database.query(&format!("SELECT pg_catalog.pg_try_advisory_lock({key})")).await;
+            let taken = taken.map_err(|error| Error::database("taking the lock of the history table", error))?;
+            if taken.first().and_then(|row| row.first()?.as_deref()) == Some("t") {
+                self.is_locked = true;
+                return Ok(());
+            }
+            if tries == 0 {
+                self.say("another migration of this database is under way; waiting for it to end");
+            }
+            if retries >= 0 && tries >= retries {
+                return Err(self.is_locked_by_another(key, tries).await);
+            }
+            tries += 1;
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+    }
+
+    async fn is_locked_by_another(&mut self, key: i64, tries: i64) -> Error {
+        let sql = format!(
+            "SELECT string_agg('process ' || pid, ', ') FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted \
+             AND objsubid = 1 AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = {key}"
+        );
+        let holder =
+            self.database.query(&sql).await.ok().and_then(|rows| rows.into_iter().next()?.into_iter().next()?);
+        let holder = holder.map(|holder| format!(" ({holder} of the server holds it)")).unwrap_or_default();
+        Error::new(
+            ErrorKind::Locked,
+            format!("another migration of this database holds the lock of {}{holder}; tried {tries} times, a second apart", self.history.quoted()),
+        )
+        .cure("wait for it to end, or end that session (`SELECT pg_terminate_backend(…)`) if nobody is behind it; `lock_retry_count` says how long to wait")
+    }
+
+    /// Gives the lock back.
+    pub(crate) async fn unlock(&mut self) {
+        if self.is_locked {
+            let key = self.history.lock_key();
+            // With the session the lock goes too.
+            drop(self.database.query(&format!("SELECT pg_catalog.pg_advisory_unlock({key})")).await);
+            self.is_locked = false;
+        }
+    }
+
+    /// How people know the schema of the history.
+    pub(crate) fn schema_shown(&self) -> String {
+        self.engine.ident(&self.history.schema)
+    }
+}
