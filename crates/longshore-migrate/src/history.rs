@@ -201,9 +201,10 @@ impl History {
             "success",
         ];
         let columns: Vec<String> = columns.iter().map(|name| format!("\"{name}\"")).collect();
-        let sql = format!("SELECT {} FROM {} ORDER BY \"installed_rank\"", columns.join(", "), self.quoted());
-        let rows = database.query(&sql).await?;
-        Ok(rows.into_iter().filter_map(read_row).collect())
+        let sql = format!("SELECT {} FROM {}", columns.join(", "), self.quoted());
+        let mut rows: Vec<Row> = database.query(&sql).await?.into_iter().filter_map(read_row).collect();
+        rows.sort_by_key(|row| row.rank);
+        Ok(rows)
     }
 
     /// The statement that writes a row. `installed_on` is left to the column's default.

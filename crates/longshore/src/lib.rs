@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod journal;
 mod login;
+pub mod migrations;
 mod nearest;
 mod once;
 pub mod pipeline;

@@ -14,6 +14,7 @@ use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3, Staging
 use crate::config::{After, BucketConfig, Config, Engine, Place, RedshiftSettings};
 use crate::journal::{Journal, JournalError};
 use crate::login::IamLogin;
+use crate::migrations::gate::Gate;
 use crate::pipeline::Context;
 use crate::progress::Progress;
 
@@ -81,12 +82,8 @@ pub(crate) async fn open_warehouse(config: &Config) -> Result<Arc<dyn Warehouse>
 /// Redshift with its staging bucket; nothing is connected before there is work.
 pub(crate) async fn open_redshift(config: &Config, settings: &RedshiftSettings) -> Result<Redshift, BucketError> {
     let bucket = S3::connect(settings.staging.clone()).await?;
-    let mut connect = settings.connect.clone();
-    if let Some(login) = &settings.login {
-        connect = connect.credentials(Arc::new(IamLogin::new(login, settings.connect.database()).await));
-    }
     Ok(Redshift::new(RedshiftConfig {
-        connect,
+        connect: connect_redshift(settings).await,
         authorization: settings.authorization.clone(),
         region: settings.staging_region.clone(),
         staging: Arc::new(StagingBucket::new(bucket, &settings.staging.bucket)),
@@ -96,6 +93,15 @@ pub(crate) async fn open_redshift(config: &Config, settings: &RedshiftSettings) 
         patience: PATIENCE,
         project: name_of(&config.journal),
     }))
+}
+
+/// Where and as whom to connect, with logins by IAM where they are asked for.
+pub(crate) async fn connect_redshift(settings: &RedshiftSettings) -> longshore_postgres::Config {
+    let connect = settings.connect.clone();
+    match &settings.login {
+        Some(login) => connect.credentials(Arc::new(IamLogin::new(login, settings.connect.database()).await)),
+        None => connect,
+    }
 }
 
 /// A short word for whoever shares this journal: who does not is another project.
@@ -125,6 +131,7 @@ pub(crate) async fn look(config: &Config) -> Result<Context, OpenError> {
         prefixes: config.bucket.prefixes.clone(),
         keep: config.bucket.after == After::Keep,
         progress: Progress::new(false),
+        gate: Gate::open(),
     })
 }
 
@@ -151,6 +158,7 @@ impl Project {
             prefixes: config.bucket.prefixes.clone(),
             keep: config.bucket.after == After::Keep,
             progress: Progress::new(show_progress),
+            gate: Gate::of(&config).await,
         };
         Ok(Self { config, ctx, queue })
     }

@@ -25,7 +25,7 @@ pub enum LogFormat {
 /// Starts logging at this level, for our own crates; others log warnings only.
 pub(crate) fn start(level: Level, format: LogFormat) {
     let directives = format!(
-        "warn,longshore={level},longshore_csv={level},longshore_queue={level},longshore_warehouse={level},\
+        "warn,longshore={level},longshore_csv={level},longshore_migrate={level},longshore_queue={level},longshore_warehouse={level},\
          aws_config=error,aws_smithy_runtime=error,aws_sdk_s3=error"
     );
     let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_writer(|| BesideTheBar);

@@ -2,6 +2,9 @@
 
 use super::{Database, Engine, SqlError};
 
+/// The schema in which Longshore keeps its ledger: never one of a project's own.
+const LEDGER: &str = "longshore";
+
 /// Asks a database's catalog.
 pub(crate) struct Catalog<'d> {
     database: &'d mut dyn Database,
@@ -28,9 +31,17 @@ impl<'d> Catalog<'d> {
         Ok(self.text("SELECT CAST(current_user AS VARCHAR)").await?.unwrap_or_default())
     }
 
-    /// The schema in which new tables are made; `None` where the search path names none that exists.
+    /// The schema in which new tables are made; `None` where the search path names none that exists. The one with the
+    /// ledger is passed over, which a user of that name has first in the path.
     pub(crate) async fn current_schema(&mut self) -> Result<Option<String>, SqlError> {
-        self.text("SELECT CAST(current_schema() AS VARCHAR)").await
+        self.text(&match self.engine {
+            Engine::Postgres => format!(
+                "SELECT s FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS path (s, n) \
+                 WHERE s <> '{LEDGER}' ORDER BY n LIMIT 1"
+            ),
+            Engine::Redshift | Engine::DuckDb => "SELECT CAST(current_schema() AS VARCHAR)".to_owned(),
+        })
+        .await
     }
 
     /// The search path as SET takes it.

@@ -1,6 +1,6 @@
 //! Settings where Flyway keeps them: `flyway.toml`, `flyway.conf` and `FLYWAY_…` in the environment.
 //!
-//! If a TOML file is there, `flyway.conf` is not read, as with Flyway. Later ones win: files, then the environment.
+//! If a TOML file is there, `flyway.conf` is not read, as with Flyway.
 
 mod jdbc;
 pub(crate) mod properties;
@@ -15,15 +15,13 @@ use crate::error::{Error, ErrorKind};
 use crate::settings::{KEYS, SettingError, Settings, Taken};
 
 /// Gives the values of variables of the environment.
-pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// What was found, besides the settings themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     /// Files that were read.
     pub files: Vec<PathBuf>,
-    /// Whether the environment said something.
-    pub is_in_environment: bool,
     /// What was passed over, for people.
     pub remarks: Vec<String>,
 }
@@ -35,66 +33,75 @@ const CONF: &[&str] = &["flyway.conf", "conf/flyway.conf"];
 /// Variables of the environment that are none of the settings.
 const OTHER_VARIABLES: &[&str] = &["FLYWAY_CONFIG_FILES", "FLYWAY_ENVIRONMENT", "FLYWAY_EDITION", "FLYWAY_HOME"];
 
-/// Reads what Flyway would read in this folder: its files, then the variables.
+/// Reads the files that Flyway would read in this folder.
 ///
 /// # Errors
 /// A file cannot be read, or says what is not understood. No value of a password is in the error.
-pub fn read(
+pub fn read_files(
     settings: &mut Settings,
     folder: &Path,
     variables: &[(String, String)],
-    env: &Env<'_>,
-) -> Result<Found, Error> {
-    let mut found = Found::default();
-    let named = variables.iter().find(|(name, _)| name == "FLYWAY_CONFIG_FILES");
+    found: &mut Found,
+) -> Result<(), Error> {
+    let env = |name: &str| variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
     let there = |names: &[&str]| -> Vec<PathBuf> {
         names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
     };
-    let files = match named {
-        Some((_, list)) => list.split(',').map(|name| folder.join(name.trim())).collect(),
+    let files = match env("FLYWAY_CONFIG_FILES") {
+        Some(list) => list.split(',').map(|name| folder.join(name.trim())).collect(),
         None if !there(TOML).is_empty() => there(TOML),
-        // The one in the folder itself is read last, and wins.
-        None => there(CONF).into_iter().rev().collect(),
+        None => there(CONF),
     };
-    for path in files {
+    // The one in the folder itself is read last, and wins.
+    for path in files.into_iter().rev() {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::new(ErrorKind::Refused, format!("`{}` cannot be read: {error}", path.display()))
                 .cure("see that it is there, in UTF-8, and that this user may read it")
         })?;
-        let pairs = if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) {
-            of_toml(&text, &path, variables, env)?
-        } else {
-            properties::read(&text, env)
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.strip_prefix("flyway.")?.to_owned(), value)))
-                .collect()
-        };
+        let is_toml = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml"));
+        let pairs = if is_toml { of_toml(&text, &path, &env)? } else { of_conf(&text, &env) };
         for (key, value) in pairs {
-            let place = format!("`{}`", path.display());
-            take(settings, &key, &value, &place, &mut found)?;
+            take(settings, &key, &value, &format!("`{}`", path.display()), found)?;
         }
         found.files.push(path);
     }
-    let mut of_environment: Vec<(String, &str)> = Vec::new();
+    Ok(())
+}
+
+/// Takes the settings that variables of the environment say.
+///
+/// # Errors
+/// One says what is not understood.
+pub fn read_environment(
+    settings: &mut Settings,
+    variables: &[(String, String)],
+    found: &mut Found,
+) -> Result<(), Error> {
     for (name, value) in variables {
-        if OTHER_VARIABLES.contains(&name.as_str()) {
+        if !name.starts_with("FLYWAY_") || OTHER_VARIABLES.contains(&name.as_str()) {
             continue;
         }
         match key_of(name) {
-            Some(key) => of_environment.push((key, value)),
+            Some(key) => take(settings, &key, value, "the environment", found)?,
             None => found
                 .remarks
                 .push(format!("`{name}` in the environment is no setting that is known, and is passed over")),
         }
     }
-    for (key, value) in of_environment {
-        take(settings, &key, value, "the environment", &mut found)?;
-        found.is_in_environment = true;
-    }
-    Ok(found)
+    Ok(())
 }
 
-fn take(settings: &mut Settings, key: &str, value: &str, place: &str, found: &mut Found) -> Result<(), Error> {
+/// The settings of a `flyway.conf`; keys of other programs are none.
+fn of_conf(text: &str, env: &Env<'_>) -> Vec<(String, String)> {
+    let pairs = properties::read(text, env).into_iter();
+    pairs.filter_map(|(key, value)| Some((key.strip_prefix("flyway.")?.to_owned(), value))).collect()
+}
+
+/// Takes a setting, and remembers what is passed over.
+///
+/// # Errors
+/// The setting is refused; `place` says where it stands.
+pub fn take(settings: &mut Settings, key: &str, value: &str, place: &str, found: &mut Found) -> Result<(), Error> {
     match settings.set(key, value) {
         Ok(Taken::Yes) => Ok(()),
         Ok(Taken::NoMeaning) => {
@@ -123,12 +130,7 @@ fn key_of(variable: &str) -> Option<String> {
 }
 
 /// The settings of a `flyway.toml`: those of its environment, and those of `[flyway]`.
-fn of_toml(
-    text: &str,
-    path: &Path,
-    variables: &[(String, String)],
-    env: &Env<'_>,
-) -> Result<Vec<(String, String)>, Error> {
+fn of_toml(text: &str, path: &Path, env: &Env<'_>) -> Result<Vec<(String, String)>, Error> {
     let wrong = |why: String| {
         Error::new(ErrorKind::Refused, format!("`{}`: {why}", path.display())).cure("correct it, or take it out")
     };
@@ -138,9 +140,9 @@ fn of_toml(
     })?;
     let mut pairs = Vec::new();
     let flyway = table.get("flyway").and_then(Value::as_table);
-    let chosen = variables.iter().find(|(name, _)| name == "FLYWAY_ENVIRONMENT").map(|(_, value)| value.as_str());
-    let chosen = chosen.or_else(|| flyway?.get("environment")?.as_str()).unwrap_or("default");
-    let environment = table.get("environments").and_then(|all| all.get(chosen)?.as_table());
+    let chosen = env("FLYWAY_ENVIRONMENT").or_else(|| Some(flyway?.get("environment")?.as_str()?.to_owned()));
+    let chosen = chosen.unwrap_or_else(|| "default".to_owned());
+    let environment = table.get("environments").and_then(|all| all.get(&chosen)?.as_table());
     for (key, value) in environment.into_iter().flatten() {
         if matches!(key.as_str(), "driver" | "jdbcProperties" | "resolvers" | "flyway" | "displayName" | "provisioner")
         {
@@ -205,11 +207,13 @@ mod tests {
             ("FLYWAY_PLACEHOLDERS_OTHER", "ape"),
             ("FLYWAY_BASELINE_MIGRATION_PREFIX", "X"),
             ("FLYWAY_WHATEVER", "1"),
+            ("WANTED", "7"),
         ]);
-        let env = |name: &str| (name == "WANTED").then(|| "7".to_owned());
-        let found = read(&mut settings, folder.path(), &variables, &env).unwrap();
+        let mut found = Found::default();
+        read_files(&mut settings, folder.path(), &variables, &mut found).unwrap();
+        read_environment(&mut settings, &variables, &mut found).unwrap();
         assert_eq!(settings.locations, ["filesystem:./sql", "filesystem:./more"]);
-        assert!(settings.out_of_order && found.is_in_environment);
+        assert!(settings.out_of_order);
         assert_eq!(settings.placeholders.replace("${tbl} ${OTHER}").unwrap(), "zebra ape");
         assert_eq!(settings.naming.baseline, "X");
         assert!(matches!(&settings.target, Target::Version { version, .. } if version.as_str() == "7"));
@@ -225,7 +229,7 @@ mod tests {
         let toml = "[environments.default]\nurl = \"jdbc:postgresql://h/db\"\nuser = \"${env.WHO}\"\nschemas = [\"a\", \"b\"]\n\n[flyway]\nlocations = [\"filesystem:sql\"]\nmixed = true\n\n[flyway.placeholders]\nx = \"1\"\n";
         std::fs::write(folder.path().join("flyway.toml"), toml).unwrap();
         let mut settings = Settings::default();
-        read(&mut settings, folder.path(), &[], &|name| (name == "WHO").then(|| "me".to_owned())).unwrap();
+        read_files(&mut settings, folder.path(), &vars(&[("WHO", "me")]), &mut Found::default()).unwrap();
         assert!(settings.mixed && !settings.group);
         assert_eq!(settings.schemas, ["a", "b"]);
         assert_eq!(settings.user.as_deref(), Some("me"));
@@ -235,7 +239,7 @@ mod tests {
     fn an_unknown_key_is_an_error_with_the_nearest_one() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("flyway.conf"), "flyway.outOfOrdr=true\nother.tool=1\n").unwrap();
-        let error = read(&mut Settings::default(), folder.path(), &[], &|_| None).unwrap_err();
+        let error = read_files(&mut Settings::default(), folder.path(), &[], &mut Found::default()).unwrap_err();
         assert_eq!(error.hint(), Some("did you mean `outOfOrder`?"));
     }
 }

@@ -19,6 +19,7 @@ mod load;
 mod merge;
 mod plan;
 mod rows;
+mod session;
 mod sql;
 mod vectors;
 
@@ -29,6 +30,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+
+pub use self::session::Session;
 
 use self::connect::{Holder, Lease, Work};
 use self::error::During;

@@ -9,6 +9,7 @@ use super::{Global, Outcome, Result, output};
 use crate::bucket::Bucket;
 use crate::config::{After, Config, Matcher, Pipeline};
 use crate::journal::Journal;
+use crate::migrations::gate;
 use crate::pipeline::target::Target;
 use crate::project;
 
@@ -55,6 +56,7 @@ pub(super) async fn run(check: Check, global: &Global) -> Result {
     findings.push(("journal", journal(&config)));
     findings.extend(bucket(&config).await.into_iter().map(|finding| ("bucket", finding)));
     findings.extend(warehouse(&config).await.into_iter().map(|finding| ("warehouse", finding)));
+    findings.extend(migrations(&config).await.map(|finding| ("migrations", finding)));
     let worst = findings.iter().map(|(_, finding)| finding.severity).max();
     if global.json {
         let lines: Vec<Line<'_>> = findings
@@ -140,6 +142,27 @@ fn patterns(config: &Config) -> Vec<Finding> {
         cure: Some(format!("write `match = \"{}\"`", pipeline.matcher.pattern().trim_start_matches(pending.as_str()))),
     };
     config.pipelines.iter().filter(begins).map(warn).collect()
+}
+
+/// Whether the tables are as the project's scripts say; nothing where it has none.
+async fn migrations(config: &Config) -> Option<Finding> {
+    let waits = config.migrate.as_ref().is_none_or(|own| own.pause_loads);
+    match gate::state(config).await {
+        Ok(None) => None,
+        Ok(Some(pending)) => Some(match gate::hindrance(&pending) {
+            None => fine("all are applied".to_owned()),
+            Some(error) => Finding {
+                severity: if waits { Severity::Fault } else { Severity::Warning },
+                message: error.chain(),
+                cure: Some(if waits {
+                    error.hint().unwrap_or_default().to_owned()
+                } else {
+                    "run `longshore migrate`".to_owned()
+                }),
+            },
+        }),
+        Err(error) => Some(fault(error.chain(), error.hint().map(str::to_owned))),
+    }
 }
 
 async fn warehouse(config: &Config) -> Vec<Finding> {

@@ -11,6 +11,7 @@ use clap::Args;
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 
+use super::migrate::{Place, Told};
 use super::rejects::Rejects;
 use super::run::Run;
 use super::{Failure, Global, Outcome, Result, output};
@@ -22,7 +23,7 @@ const MARK: &str = ".longshore-demo";
 const OURS: [&str; 8] = [
     MARK,
     FILE_NAME,
-    "tables.sql",
+    "migrations",
     "bucket",
     "warehouse.duckdb",
     "warehouse.duckdb.wal",
@@ -31,7 +32,7 @@ const OURS: [&str; 8] = [
 ];
 
 const CONFIG: &str = include_str!("../../../../examples/shop/longshore.toml");
-const TABLES: &str = include_str!("../../../../examples/shop/tables.sql");
+const TABLES: &str = include_str!("../../../../examples/shop/migrations/V1__initial_tables.sql");
 
 /// A file of the example: its name, what is in it, and a word on it.
 type Example = (&'static str, &'static str, &'static str);
@@ -83,13 +84,15 @@ impl Demo {
             return Err(Failure::new("the demo shows DuckDB"));
         };
         let warehouse = DuckDb::new(DuckDbConfig { path, memory_limit, threads, wait: config.warehouse.wait });
-        warehouse.execute(TABLES).await?;
 
         outln!("A shop's files have landed in `{}`:\n", folder.join("bucket/pending").display());
         for (name, _, word) in FILES {
             outln!("  {name:<26} {word}");
         }
-        outln!("\nThree tables wait for them: orders (append), customers (upsert), stock (replace).");
+        outln!("\nThree tables are to take them: orders (append), customers (upsert), stock (replace).");
+
+        step("longshore migrate", "create the tables: migrations/V1__initial_tables.sql");
+        migrate(&project).await?;
 
         step("longshore run --once", "load what waits");
         run(&project).await?;
@@ -126,7 +129,9 @@ fn prepare(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(&pending).map_err(|error| cannot("create", &pending, error))?;
     write(&folder.join(MARK), "This folder is written anew by `longshore demo`.\n")?;
     write(&folder.join(FILE_NAME), CONFIG)?;
-    write(&folder.join("tables.sql"), TABLES)?;
+    let migrations = folder.join("migrations");
+    std::fs::create_dir_all(&migrations).map_err(|error| cannot("create", &migrations, error))?;
+    write(&migrations.join("V1__initial_tables.sql"), TABLES)?;
     // Last-modified is the order in which files take effect.
     let first = SystemTime::now() - Duration::from_secs(3600);
     for (nth, (name, text, _)) in (0_u64..).zip(FILES) {
@@ -181,6 +186,16 @@ fn corrected() -> String {
 
 fn step(command: &str, why: &str) {
     outln!("\n$ {command}    # {why}");
+}
+
+/// Applies the migration, and shows that it is applied.
+async fn migrate(project: &Global) -> Result<()> {
+    let place = Place::of(&project.config, &[]).await?;
+    let mut told = Told;
+    let done = place.open(&mut told).await?.migrate().await?;
+    let migrations = output::counted(done.migrations_executed as u64, "migration");
+    outln!("{migrations} applied, now at version {}", done.target_schema_version.unwrap_or_default());
+    Ok(())
 }
 
 /// One pass. That something fails is part of the story.

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::TryStreamExt;
-use longshore_warehouse::Warehouse;
+use longshore_migrate::Version;
+use longshore_migrate::settings::LOCATIONS;
+use longshore_warehouse::{NewTable, TableName, Warehouse};
 use serde::Serialize;
 
+use super::migrate::{Place as Migrations, Told};
 use super::{Failure, Global, Outcome, Result, output};
 use crate::bucket::{Bucket, Directory, DirectoryConfig, Object};
 use crate::config::{self, Config, ConfigError};
@@ -22,18 +25,20 @@ use crate::propose::write::{self, Place};
 const BUCKET: &str = "./bucket";
 /// The warehouse that is proposed.
 const WAREHOUSE: &str = "duckdb:warehouse.duckdb";
-/// Name of the file with the CREATE TABLE statements, beside the configuration.
-const TABLES: &str = "tables.sql";
+/// Name of the first migration.
+const FIRST: &str = "V1__initial_tables.sql";
+/// The version of what is there when the first migration is written.
+const BEFORE: &str = "0";
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// Where the CSV files lie [default: what waits in the bucket, else this folder].
     folder: Option<PathBuf>,
     /// Create the bucket's folders and the tables, too. In a project that is there already, without
-    /// FOLDER: create the tables that are missing for what waits in the bucket.
+    /// FOLDER: write a migration for tables that are missing for what waits in the bucket, and apply it.
     #[arg(long)]
     apply: bool,
-    /// Write over `longshore.toml` and `tables.sql`.
+    /// Write over `longshore.toml` and the first migration.
     #[arg(long)]
     force: bool,
     /// The bucket of the project: a directory or `s3://name` [default: ./bucket].
@@ -107,7 +112,7 @@ impl Init {
         }
         self.suits_the_warehouse()?;
         let home = home(&global.config)?;
-        let tables = global.config.with_file_name(TABLES);
+        let tables = home.join(LOCATIONS).join(FIRST);
         self.refuse_to_overwrite(&[&global.config, &tables])?;
         let source = self.source(&home).await?;
         let found = feeds::find(source.bucket.as_ref(), &source.prefix).await?;
@@ -117,19 +122,37 @@ impl Init {
         let text = write::config(&source.place, &found.feeds);
         let config = parse(&text, &home, &global.config)?;
         let warehouse = project::open_warehouse(&config).await?;
-        let sql = write::tables(&found.feeds, warehouse.as_ref());
+        let mut missing: Vec<&NewTable> = found.feeds.iter().map(|feed| &feed.table).collect();
+        let mut applied: Vec<Applied> = Vec::new();
+        if self.apply {
+            // A table that is there is left alone.
+            for table in std::mem::take(&mut missing) {
+                let created = !exists(warehouse.as_ref(), &table.name).await?;
+                applied.push(Applied { table: table.name.to_string(), created });
+                missing.extend(created.then_some(table));
+            }
+        }
         if holds_password(&self.warehouse) {
             save_private(&global.config, &text)?;
         } else {
             save(&global.config, &text)?;
         }
-        save(&tables, &sql)?;
-        let applied = if self.apply { Some(apply(&config, &found.feeds, warehouse.as_ref()).await?) } else { None };
+        let mut written = vec![global.config.clone()];
+        if !missing.is_empty() {
+            save_migration(&tables, &write::tables(&missing, warehouse.as_ref()))?;
+            written.push(shown_beside(&global.config, &tables, &home));
+        }
+        if self.apply {
+            make_folders(&config)?;
+            warehouse.release().await;
+            apply(&config).await?;
+        }
+        let applied = self.apply.then_some(applied);
         if global.json {
-            print_json(&source, &found, warehouse.as_ref(), [&global.config, &tables], applied.as_deref())?;
+            print_json(&source, &found, warehouse.as_ref(), &written, applied.as_deref())?;
         } else {
             print(&source, &found, warehouse.as_ref());
-            next(&source, &config, [&global.config, &tables], applied.as_deref());
+            next(&source, &config, &written, applied.as_deref());
         }
         Ok(Outcome::Done)
     }
@@ -297,48 +320,76 @@ fn save(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(|error| cannot("write", path, error))
 }
 
-/// Creates the bucket's folders and the tables.
-async fn apply(config: &Config, feeds: &[Feed], warehouse: &dyn Warehouse) -> Result<Vec<Applied>> {
-    make_folders(config)?;
-    let mut applied = Vec::new();
-    for feed in feeds {
-        applied
-            .push(Applied { table: feed.table.name.to_string(), created: warehouse.create_table(&feed.table).await? });
+/// Whether a table is there.
+async fn exists(warehouse: &dyn Warehouse, table: &TableName) -> Result<bool> {
+    match warehouse.describe(table).await {
+        Ok(_) => Ok(true),
+        Err(error) if *error.kind() == longshore_warehouse::Kind::Missing => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    warehouse.release().await;
-    Ok(applied)
 }
 
-/// Creates the tables that pipelines of a project lack, each by its oldest object that waits.
+/// Applies the project's migrations. What is there before the first of them counts as version 0, unless the
+/// project says otherwise.
+async fn apply(config: &Config) -> Result<()> {
+    let own = config.migrate.as_ref().map(|own| own.settings.as_slice()).unwrap_or_default();
+    let says = |key: &str| own.iter().any(|(own, _)| own == key);
+    let mut flags = Vec::new();
+    if !says("baselineOnMigrate") && !says("baselineVersion") {
+        flags.push(("baselineOnMigrate".to_owned(), "true".to_owned()));
+        flags.push(("baselineVersion".to_owned(), BEFORE.to_owned()));
+    }
+    let place = Migrations::of_project(config, &flags).await?;
+    if longshore_migrate::script::find(&place.settings)?.migrations.is_empty() {
+        return Ok(());
+    }
+    let mut told = Told;
+    place.open(&mut told).await?.migrate().await?;
+    Ok(())
+}
+
+/// Writes a migration for the tables that pipelines of a project lack, each by its oldest object that waits, and
+/// applies it.
 async fn create_missing(global: &Global) -> Result {
     let mut config = global.read()?;
     without_settling(&mut config);
     make_folders(&config)?;
+    // What was written before goes first.
+    apply(&config).await?;
     let context = project::look(&config).await?;
     let waiting = oldest(&config, &context).await?;
-    let (mut applied, mut unknown) = (Vec::new(), Vec::new());
+    let (mut applied, mut unknown, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for (pipeline, object) in config.pipelines.iter().zip(waiting) {
         let table = pipeline.table.to_string();
-        match context.warehouse.describe(&pipeline.table).await {
-            Ok(_) => applied.push(Applied { table, created: false }),
-            Err(error) if *error.kind() != longshore_warehouse::Kind::Missing => {
-                return Err(error.into());
+        if exists(context.warehouse.as_ref(), &pipeline.table).await? {
+            applied.push(Applied { table, created: false });
+            continue;
+        }
+        let proposal = match &object {
+            Some(object) => propose::for_object(object, pipeline, &context).await,
+            None => None,
+        };
+        match proposal {
+            Some(proposal) => {
+                applied.push(Applied { table, created: true });
+                missing.push(proposal);
             }
-            Err(_) => {
-                let proposal = match &object {
-                    Some(object) => propose::for_object(object, pipeline, &context).await,
-                    None => None,
-                };
-                match proposal {
-                    Some(proposal) => {
-                        applied.push(Applied { table, created: context.warehouse.create_table(&proposal).await? })
-                    }
-                    None => unknown.push((pipeline, object)),
-                }
-            }
+            None => unknown.push((pipeline, object)),
         }
     }
+    // Two pipelines may fill one table.
+    missing.dedup_by(|one, other| one.name == other.name);
     context.warehouse.release().await;
+    if !missing.is_empty() {
+        let missing: Vec<&NewTable> = missing.iter().collect();
+        let path = next_migration(&config, &missing).await?;
+        let text = schemas(&config, &missing) + &write::tables(&missing, context.warehouse.as_ref());
+        save_migration(&path, &text)?;
+        if !global.json {
+            outln!("wrote `{}`", shown(&path, &config.folder));
+        }
+        apply(&config).await?;
+    }
     if global.json {
         output::json(&applied)?;
     } else {
@@ -353,6 +404,57 @@ async fn create_missing(global: &Global) -> Result {
         }
     }
     Ok(if unknown.is_empty() { Outcome::Done } else { Outcome::Incomplete })
+}
+
+/// In DuckDB, whoever creates a table creates its schema too.
+fn schemas(config: &Config, tables: &[&NewTable]) -> String {
+    if !matches!(config.warehouse.engine, config::Engine::DuckDb { .. }) {
+        return String::new();
+    }
+    let mut names: Vec<String> =
+        tables.iter().filter_map(|table| Some(table.name.schema.as_ref()?.text.clone())).collect();
+    names.sort();
+    names.dedup();
+    let ident = |name: &String| longshore_postgres::quote::ident(name);
+    names.iter().map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};\n", ident(name))).collect()
+}
+
+/// Where the next migration goes: the first location, the version above all others.
+async fn next_migration(config: &Config, tables: &[&NewTable]) -> Result<PathBuf> {
+    let place = Migrations::of_project(config, &[]).await?;
+    let scripts = longshore_migrate::script::find(&place.settings)?;
+    let location = place.settings.locations.first().map_or(LOCATIONS, String::as_str);
+    let folder = config.folder.join(location.strip_prefix("filesystem:").unwrap_or(location));
+    let naming = &place.settings.naming;
+    let highest = scripts.migrations.iter().filter_map(|script| script.version()).max();
+    let whole = |version: &Version| version.as_str().split('.').next().and_then(|part| part.parse::<u64>().ok());
+    let next = match highest {
+        None if !scripts.migrations.is_empty() => 1,
+        None => return Ok(folder.join(FIRST)),
+        Some(highest) => whole(highest).unwrap_or_default() + 1,
+    };
+    let names: Vec<String> = tables.iter().map(|table| plain(&table.name.to_string())).collect();
+    let suffix = naming.suffixes.first().map_or(".sql", String::as_str);
+    Ok(folder.join(format!("{}{next}{}{}{suffix}", naming.versioned, naming.separator, names.join("_"))))
+}
+
+/// A name as a file may bear it.
+fn plain(name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    plain.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_").chars().take(40).collect()
+}
+
+/// Writes a migration; its folder is made if it is not there.
+fn save_migration(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|error| cannot("create", folder, error))?;
+    save(path, text)
+}
+
+/// A file below the project's folder, by a path that begins as that of the configuration does.
+fn shown_beside(config: &Path, file: &Path, home: &Path) -> PathBuf {
+    config.with_file_name(file.strip_prefix(home).unwrap_or(file))
 }
 
 /// Lets files be looked at that have only just been copied.
@@ -403,7 +505,7 @@ fn print_json(
     source: &Source,
     found: &Feeds,
     warehouse: &dyn Warehouse,
-    written: [&Path; 2],
+    written: &[PathBuf],
     applied: Option<&[Applied]>,
 ) -> Result<()> {
     let pipelines = found.feeds.iter().map(|feed| Proposed {
@@ -477,7 +579,7 @@ fn columns(feed: &Feed, warehouse: &dyn Warehouse) -> String {
 }
 
 /// Says what was written and what to do next.
-fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&[Applied]>) {
+fn next(source: &Source, config: &Config, written: &[PathBuf], applied: Option<&[Applied]>) {
     outln!("");
     for path in written {
         outln!("wrote `{}`", path.display());
@@ -501,7 +603,7 @@ fn next(source: &Source, config: &Config, written: [&Path; 2], applied: Option<&
         });
     }
     if applied.is_none() {
-        steps.push("longshore init --apply      # creates the tables".to_owned());
+        steps.push("longshore migrate           # creates the tables".to_owned());
     }
     steps.push("longshore check".to_owned());
     steps.push("longshore run --once".to_owned());

@@ -18,6 +18,7 @@ mod demo;
 mod init;
 mod load;
 mod loads;
+mod migrate;
 mod operate;
 mod output;
 mod plan;
@@ -97,6 +98,8 @@ enum Command {
     Cancel(operate::Cancel),
     /// Compare the archive and the bucket with the ledger.
     Audit,
+    /// Apply the project's migrations: versioned SQL scripts, as Flyway does.
+    Migrate(migrate::Migrate),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -207,6 +210,14 @@ impl From<crate::bucket::BucketError> for Failure {
     }
 }
 
+impl From<longshore_migrate::Error> for Failure {
+    fn from(error: longshore_migrate::Error) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        // The cause is in the text already, with the line of the script that it is about.
+        Self { error: error.to_string().into(), hint }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error)
@@ -278,6 +289,7 @@ async fn dispatch(command: Command, global: &Global) -> Result {
         Command::Rejects(rejects) => rejects.run(global),
         Command::Retry(retry) => retry.run(global).await,
         Command::Audit => audit::run(global).await,
+        Command::Migrate(migrate) => migrate.run(global).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "longshore", &mut std::io::stdout());
             Ok(Outcome::Done)

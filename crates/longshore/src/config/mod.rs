@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, read whole, with every fault at once.
 
+mod migrate;
 mod pipeline;
 mod reader;
 mod schedule;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use migrate::MigrateConfig;
 pub use pipeline::{Fill, GroupLimits, Matcher, MaxRejects, Metadata, OnLate, OnRepeat, Pipeline};
 pub use reader::ConfigFault;
 use reader::{Section, Source};
@@ -55,6 +57,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Key patterns and their tables, in the order of the file.
     pub pipelines: Vec<Pipeline>,
+    /// How the tables are migrated, if the file says anything of it.
+    pub migrate: Option<MigrateConfig>,
 }
 
 /// How tasks are worked on.
@@ -187,6 +191,7 @@ impl Config {
         let schedule = schedule::read(root.section("schedule")).map(|own| own.unwrap_or(default));
         let worker = read_worker(root.section("worker"));
         let pipelines = pipeline::read_all(root.sections("pipeline"));
+        let migrate = migrate::read(root.section("migrate"));
         Some(Self {
             folder: folder.to_owned(),
             bucket: bucket?,
@@ -195,6 +200,7 @@ impl Config {
             schedule: schedule?,
             worker: worker?,
             pipelines: pipelines?,
+            migrate,
         })
     }
 }

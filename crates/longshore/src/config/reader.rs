@@ -193,6 +193,16 @@ impl<'a> Section<'a> {
         value
     }
 
+    pub(super) fn number(&self, name: &'static str) -> Option<i64> {
+        let found = self.get(name)?;
+        let integer = found.get_ref().as_integer();
+        let value = integer.and_then(|integer| i64::from_str_radix(integer.as_str(), integer.radix()).ok());
+        if value.is_none() {
+            self.expected(found, name, "a whole number");
+        }
+        value
+    }
+
     /// A size in bytes: a number, or a text such as `"64 MiB"`.
     pub(super) fn size(&self, name: &'static str) -> Option<u64> {
         let found = self.get(name)?;

@@ -35,6 +35,7 @@ use target::Target;
 use crate::bucket::{Bucket, Object, Prefixes};
 use crate::config::Pipeline;
 use crate::journal::Journal;
+use crate::migrations::gate::Gate;
 use crate::progress::Progress;
 
 /// What all stages share. Clones share it too.
@@ -54,6 +55,8 @@ pub struct Context {
     pub keep: bool,
     /// What to show of the work.
     pub progress: Progress,
+    /// Lets loads begin, or wait for migrations.
+    pub gate: Gate,
 }
 
 /// An object that landed: what it is known by, and where it lies.

@@ -30,6 +30,7 @@ pub async fn work(
     summary: &mut Summary,
 ) -> Result<Vec<Error>, Error> {
     settle_claims(pipeline, &objects, ctx).await?;
+    ctx.gate.pass().await?;
     let target = Arc::new(target(pipeline, &objects, ctx).await?);
     let pipeline = Arc::new(pipeline.clone());
     let objects = objects

@@ -1,8 +1,8 @@
-//! Writes a proposal down: `longshore.toml` and `tables.sql`.
+//! Writes a proposal down: `longshore.toml` and a migration that creates the tables.
 
 use std::fmt::Write as _;
 
-use longshore_warehouse::Warehouse;
+use longshore_warehouse::{NewTable, Warehouse};
 
 use super::feeds::Feed;
 
@@ -127,12 +127,12 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The text of `tables.sql`.
-pub fn tables(feeds: &[Feed], warehouse: &dyn Warehouse) -> String {
-    let mut text = "-- Proposed by `longshore init`: types from every row of the files, with room to grow.\n-- To change a table, change the statement and run it in the warehouse yourself:\n-- `longshore init --apply` creates missing tables from the files, not from this text.\n".to_owned();
-    for feed in feeds {
+/// The text of a migration that creates the tables.
+pub fn tables(tables: &[&NewTable], warehouse: &dyn Warehouse) -> String {
+    let mut text = "-- Proposed by `longshore init`: types from every row of the files, with room to grow.\n-- Change it before `longshore migrate` applies it; later changes go into a file of their own, V2__add_note.sql.\n".to_owned();
+    for table in tables {
         text.push('\n');
-        text.push_str(&warehouse.create_table_sql(&feed.table));
+        text.push_str(&warehouse.create_table_sql(table));
         text.push('\n');
     }
     text

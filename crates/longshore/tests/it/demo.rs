@@ -20,7 +20,8 @@ fn example(name: &str) -> Project {
     let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
     let settled = config.replace("url = \"./bucket\"\n\n", "url = \"./bucket\"\nsettle = \"0s\"\n\n");
     project.write_config(&settled);
-    project.sql(&std::fs::read_to_string(project.path("tables.sql")).unwrap());
+    project.run(&["check"]).exits(1).prints("pending: `1 - initial tables`");
+    project.run(&["migrate"]).exits(0);
     project.run(&["check"]).exits(0);
     project
 }
@@ -32,6 +33,7 @@ fn the_demo_loads_for_real_and_can_be_run_again() {
         project
             .run(&["demo"])
             .exits(0)
+            .prints("1 migration applied, now at version 1")
             .prints("5 objects loaded, 13 rows, 1 row rejected, 1 object failed")
             .prints("the calendar has no such day")
             .prints("nothing to load")

@@ -160,8 +160,8 @@ fn without_files_there_is_no_project() {
 fn files_that_are_there_are_not_overwritten() {
     let project = folder();
     put(&project, "in/a.csv", "x\n1\n");
-    put(&project, "tables.sql", "mine");
-    project.run(&["init", "in"]).exits(2).says("`tables.sql` is there already").says("--force");
+    put(&project, "migrations/V1__initial_tables.sql", "mine");
+    project.run(&["init", "in"]).exits(2).says("V1__initial_tables.sql` is there already").says("--force");
     assert!(!project.path("longshore.toml").exists());
     project.run(&["init", "in", "--force", "--apply"]).exits(0).prints("created the table `a`");
     project.run(&["init", "in", "--force", "--apply"]).exits(0).prints("left the table `a` alone");
@@ -197,7 +197,11 @@ fn a_missing_table_is_proposed_and_the_object_stays() {
         .says("source VARCHAR")
         .never_says("junk  ");
     assert_eq!(project.keys(), ["pending/orders-1.csv", "pending/orders-2.csv"]);
-    project.run(&["init", "--apply"]).exits(0).prints("created the table `sales.orders`");
+    project
+        .run(&["init", "--apply"])
+        .exits(0)
+        .prints("wrote `migrations/V1__initial_tables.sql`")
+        .prints("created the table `sales.orders`");
     project.load();
     assert_eq!(
         project.rows("SELECT * FROM sales.orders ORDER BY id"),

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod harness;
 mod init;
+mod migrate;
 mod modes;
 mod on_s3;
 mod postgres;

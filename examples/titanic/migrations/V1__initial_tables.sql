@@ -1,6 +1,6 @@
 -- The column names are those of the original table, spelling included.
 CREATE TABLE titanic (
-    PasengerId INT NOT NULL,
+    PasengerId INT NOT NULL distkey sortkey,
     Survived   BOOLEAN,
     Pclass     SMALLINT,
     Name       VARCHAR(128),
