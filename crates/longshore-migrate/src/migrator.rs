@@ -40,6 +40,8 @@ pub struct Migrator<'a> {
     /// The database's user, and its own name.
     pub(crate) user: String,
     original_path: String,
+    /// Whether new tables are made in the default schema anyway.
+    is_current: bool,
     /// The time that scripts are told, the same for a whole run.
     now: String,
     /// What would be run, where nothing is to be touched.
@@ -91,13 +93,12 @@ impl<'a> Migrator<'a> {
         let mut catalog = Catalog::of(database.as_mut());
         let user = catalog.user().await.map_err(asking)?;
         let original_path = catalog.search_path().await.map_err(asking)?;
-        let schema = match settings.default_schema.clone().or_else(|| settings.schemas.first().cloned()) {
-            Some(schema) => schema,
-            None => catalog.current_schema().await.map_err(asking)?.ok_or_else(|| {
-                Error::new(ErrorKind::Refused, "the search path of this user names no schema that exists")
-                    .cure("name one: `default_schema = \"…\"` in `[migrate]`")
-            })?,
-        };
+        let current = catalog.current_schema().await.map_err(asking)?;
+        let wanted = settings.default_schema.clone().or_else(|| settings.schemas.first().cloned());
+        let schema = wanted.or_else(|| current.clone()).ok_or_else(|| {
+            Error::new(ErrorKind::Refused, "the search path of this user names no schema that exists")
+                .cure("name one: `default_schema = \"…\"` in `[migrate]`")
+        })?;
         let history = History::find(database.as_mut(), &schema, settings.table.as_deref())
             .await
             .map_err(|error| Error::database("looking for the history table", error))?;
@@ -113,6 +114,7 @@ impl<'a> Migrator<'a> {
             engine,
             user,
             original_path,
+            is_current: current.as_ref() == Some(&schema),
             now: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
             dry: None,
             dry_rows: Vec::new(),
@@ -237,11 +239,12 @@ impl<'a> Migrator<'a> {
 
     /// Makes the default schema the first of the search path, and the user the one who connected.
     pub(crate) async fn reset_session(&mut self) -> Result<(), SqlError> {
-        if self.dry.is_some() {
+        if self.dry.is_some() && self.is_current {
             return Ok(());
         }
         self.reset_role().await?;
-        self.database.execute(&self.search_path()).await
+        let path = self.search_path();
+        self.write(&path).await
     }
 
     /// Makes the user the one who connected.
@@ -258,13 +261,18 @@ impl<'a> Migrator<'a> {
             return format!("SET schema = {}", self.engine.literal(&self.history.schema));
         }
         let own = self.original_path.trim();
-        let first = own.split(',').next().unwrap_or_default().trim();
         let path = match own {
             "" | "\"\"" => schema,
-            _ if first == schema || first == self.history.schema => own.to_owned(),
+            _ if self.is_first_in_path() => own.to_owned(),
             _ => format!("{schema}, {own}"),
         };
         format!("SET search_path TO {path}")
+    }
+
+    /// Whether the default schema is the first in the path that the session had.
+    fn is_first_in_path(&self) -> bool {
+        let first = self.original_path.split(',').next().unwrap_or_default().trim();
+        first == self.history.schema || first == self.engine.ident(&self.history.schema)
     }
 
     /// Gives the session back the search path that it had.

@@ -137,6 +137,22 @@ async fn a_dry_run_prints_the_sql_and_touches_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_names_the_schema_that_scripts_run_in() {
+    let bench = Bench::with(&[("V1__m1.sql", "CREATE TABLE a (id int);\n")]).set("defaultSchema", "my \"app\"");
+    let database = bench.open().await;
+    let mut told = Told::default();
+    let mut migrator = Migrator::open(database, &bench.settings, &mut told).await.unwrap();
+    migrator.touch_nothing();
+    migrator.migrate().await.unwrap();
+    let script = migrator.script().to_owned();
+    drop(migrator);
+    assert!(script.contains("CREATE SCHEMA \"my \"\"app\"\"\";"), "{script}");
+    assert!(script.contains("SET search_path TO \"my \"\"app\"\"\", \"$user\", public;"), "{script}");
+    bench.run(&script).await;
+    assert_eq!(bench.ask("SELECT count(*) FROM \"my \"\"app\"\"\".a").await, ["0"]);
+}
+
+#[tokio::test]
 async fn validate_names_everything_that_does_not_fit() {
     let mut bench = Bench::with(&[
         ("V1__a.sql", "SELECT 1;\n"),
