@@ -129,8 +129,10 @@ impl Migrate {
         }
         match act(&mut migrator, action, global.json && !self.dry_run).await {
             Ok(outcome) => {
-                if self.dry_run {
-                    outln!("{}", migrator.script().trim_end());
+                match (self.dry_run, global.json) {
+                    (true, true) => output::json(&serde_json::json!({ "sql": migrator.script() }))?,
+                    (true, false) => outln!("{}", migrator.script().trim_end()),
+                    (false, _) => {}
                 }
                 Ok(outcome)
             }
