@@ -108,9 +108,24 @@ pub fn without_redshift_words(statement: &str) -> Plain {
         }
     }
     let mut plain = Plain { text: None, removed: Vec::new() };
-    let (mut kept, mut from, mut at) = (String::new(), 0, 0);
+    let (mut kept, mut from, mut at, mut depth) = (String::new(), 0, 0, 0_usize);
     while is_create && at < significant.len() {
-        let end = redshift_clause(at, &word, &significant);
+        let kind = significant[at].kind;
+        if depth == 0 && word(at) == "AS" {
+            // What follows is a query.
+            break;
+        }
+        depth = match kind {
+            TokenKind::Open => depth + 1,
+            TokenKind::Close => depth.saturating_sub(1),
+            _ => depth,
+        };
+        // Behind `(` or `,` stands the name of a column.
+        let is_name = at.checked_sub(1).is_none_or(|before| {
+            let token = significant[before];
+            token.kind == TokenKind::Open || &statement[token.range.clone()] == ","
+        });
+        let end = if depth <= 1 && !is_name { redshift_clause(at, &word, &significant) } else { at };
         if end > at {
             let cut = significant[at].range.start;
             kept.push_str(statement[from..cut].trim_end_matches(' '));

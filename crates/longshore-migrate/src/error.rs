@@ -53,6 +53,15 @@ impl Error {
         self
     }
 
+    /// The same, as part of running a migration.
+    pub(crate) fn of_migration(mut self) -> Self {
+        self.kind = ErrorKind::Migration;
+        self.hint.get_or_insert_with(|| {
+            "`longshore migrate info` shows what is applied; then run the same command again".to_owned()
+        });
+        self
+    }
+
     /// What kind of fault it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

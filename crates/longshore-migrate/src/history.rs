@@ -5,6 +5,8 @@ use crate::version::Version;
 
 /// Name of the table since Flyway 5.
 pub const TABLE: &str = "flyway_schema_history";
+/// The longest name with room for the ends of its indexes' names.
+const LONGEST_NAME: usize = 57;
 /// Name of the table up to Flyway 4.
 pub const OLD_TABLE: &str = "schema_version";
 
@@ -111,21 +113,25 @@ impl History {
         let (schema, of_project) = (fold(schema), fold(configured.unwrap_or(TABLE)));
         let found = |table: String, exists| Self { schema: schema.clone(), table, exists, engine };
         if catalog.table_exists(&schema, &of_project).await? {
-            if !catalog.column_exists(&schema, &of_project, "installed_rank").await? {
-                return Err(SqlError {
-                    message: format!(
-                        "`{of_project}` in the schema `{schema}` has no column `installed_rank`: it is none of Flyway 4 or later"
-                    ),
-                    hint: Some(
-                        "let Flyway 4 convert it once, or name another table: `table` in `[migrate]`".to_owned(),
-                    ),
-                    ..SqlError::default()
-                });
+            let is_one = catalog.column_exists(&schema, &of_project, "installed_rank").await?;
+            if !is_one || catalog.column_exists(&schema, &of_project, "version_rank").await? {
+                return Err(of_flyway_3(&of_project, &schema));
             }
             return Ok(found(of_project, true));
         }
-        if configured.is_none() && catalog.column_exists(&schema, OLD_TABLE, "installed_rank").await? {
+        let is_old = configured.is_none() && catalog.column_exists(&schema, OLD_TABLE, "installed_rank").await?;
+        if is_old && catalog.column_exists(&schema, OLD_TABLE, "version_rank").await? {
+            return Err(of_flyway_3(OLD_TABLE, &schema));
+        }
+        if is_old {
             return Ok(found(OLD_TABLE.to_owned(), true));
+        }
+        if engine == Engine::Postgres && of_project.len() > LONGEST_NAME {
+            return Err(SqlError {
+                message: format!("`{of_project}` is too long for a history table: its indexes could not be told apart"),
+                hint: Some(format!("give `table` in `[migrate]` a name of at most {LONGEST_NAME} bytes")),
+                ..SqlError::default()
+            });
         }
         Ok(found(of_project, false))
     }
@@ -248,6 +254,15 @@ impl History {
     /// The statement that removes a row.
     pub(crate) fn remove(&self, rank: i64) -> String {
         format!("DELETE FROM {} WHERE \"installed_rank\" = {rank}", self.quoted())
+    }
+}
+
+/// The error of a table that Flyway 4 and later do not write.
+fn of_flyway_3(table: &str, schema: &str) -> SqlError {
+    SqlError {
+        message: format!("`{table}` in the schema `{schema}` is no history table of Flyway 4 or later"),
+        hint: Some("let Flyway 4 convert it once, or name another table: `table` in `[migrate]`".to_owned()),
+        ..SqlError::default()
     }
 }
 

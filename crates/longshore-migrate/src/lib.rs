@@ -36,7 +36,7 @@ pub use checksum::{checksum, decode};
 pub use commands::{Applied, Baselined, Cleaned, Info, Migrated, Pending, Repaired, Shown, Validated};
 pub use database::{Database, Engine, PostgresDatabase, Server, SqlError};
 pub use error::{Error, ErrorKind};
-pub use migrator::{Migrator, Observer};
+pub use migrator::{Migrator, Observer, Touch};
 pub use placeholder::{Placeholders, UnknownPlaceholder};
 pub use settings::Settings;
 pub use version::{MAX_VERSION, Version};

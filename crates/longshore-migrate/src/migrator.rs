@@ -27,6 +27,15 @@ pub trait Observer: Send {
     fn passed(&mut self, _point: &'static str) {}
 }
 
+/// Whether something may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Commands do what they say.
+    Yes,
+    /// Nothing is changed: what commands would run is kept.
+    No,
+}
+
 /// A project's scripts and its database, side by side.
 pub struct Migrator<'a> {
     pub(crate) database: Box<dyn Database + 'a>,
@@ -42,6 +51,8 @@ pub struct Migrator<'a> {
     original_path: String,
     /// Whether new tables are made in the default schema anyway.
     is_current: bool,
+    /// Whether the default schema is known to exist.
+    pub(crate) schema_is_there: bool,
     /// The time that scripts are told, the same for a whole run.
     now: String,
     /// What would be run, where nothing is to be touched.
@@ -72,10 +83,11 @@ impl<'a> Migrator<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Migrator<'a>, Error> {
         let scripts = script::find(settings)?;
-        Self::over(database, settings, scripts, observer).await
+        Self::over(database, settings, scripts, Touch::Yes, observer).await
     }
 
-    /// The same, with scripts that were found before.
+    /// The same, with scripts that were found before. Where nothing is to be touched, of `initSql` only a SET is run,
+    /// and what commands would run is kept: [`Migrator::script`] gives it.
     ///
     /// # Errors
     /// As [`Migrator::open`].
@@ -83,11 +95,13 @@ impl<'a> Migrator<'a> {
         mut database: Box<dyn Database + 'a>,
         settings: &'a Settings,
         scripts: Scripts,
+        touch: Touch,
         observer: &'a mut dyn Observer,
     ) -> Result<Migrator<'a>, Error> {
         let engine = database.server().engine;
         let asking = |error| Error::database("asking the database where this is", error);
-        if let Some(sql) = &settings.init_sql {
+        let is_setting = |sql: &String| crate::split::words(sql, engine).next().is_some_and(|word| word == "SET");
+        if let Some(sql) = settings.init_sql.as_ref().filter(|sql| touch == Touch::Yes || is_setting(sql)) {
             database.execute(sql).await.map_err(|error| Error::database("running `init_sql`", error))?;
         }
         let mut catalog = Catalog::of(database.as_mut());
@@ -116,17 +130,14 @@ impl<'a> Migrator<'a> {
             original_path,
             is_current: current.as_ref() == Some(&schema),
             now: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            dry: None,
+            dry: (touch == Touch::No)
+                .then(|| settings.init_sql.as_ref().map(|sql| format!("{sql};\n")).unwrap_or_default()),
+            schema_is_there: false,
             dry_rows: Vec::new(),
             is_locked: false,
         };
         migrator.look_at_scripts()?;
         Ok(migrator)
-    }
-
-    /// From now on nothing is touched: what would be run is kept, and [`Migrator::script`] gives it.
-    pub fn touch_nothing(&mut self) {
-        self.dry.get_or_insert_default();
     }
 
     /// What would have been run.
@@ -258,7 +269,7 @@ impl<'a> Migrator<'a> {
     pub(crate) fn search_path(&self) -> String {
         let schema = self.engine.ident(&self.history.schema);
         if self.engine == Engine::DuckDb {
-            return format!("SET schema = {}", self.engine.literal(&self.history.schema));
+            return format!("USE {}.{schema}", self.engine.ident(self.database.database()));
         }
         let own = self.original_path.trim();
         let path = match own {
@@ -303,18 +314,15 @@ impl<'a> Migrator<'a> {
                 self.say("another migration of this database is under way; waiting for it to end");
             }
             if retries >= 0 && tries >= retries {
-                return Err(self.is_locked_by_another(key, tries).await);
+                return Err(self.is_locked_by_another(tries).await);
             }
             tries += 1;
             tokio::time::sleep(LOCK_PAUSE).await;
         }
     }
 
-    async fn is_locked_by_another(&mut self, key: i64, tries: i64) -> Error {
-        let sql = format!(
-            "SELECT string_agg('process ' || pid, ', ') FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted \
-             AND objsubid = 1 AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = {key}"
-        );
+    async fn is_locked_by_another(&mut self, tries: i64) -> Error {
+        let sql = format!("SELECT string_agg('process ' || pid, ', ') FROM ({}) AS held", self.holders());
         let holder =
             self.database.query(&sql).await.ok().and_then(|rows| rows.into_iter().next()?.into_iter().next()?);
         let holder = holder.map(|holder| format!(" ({holder} of the server holds it)")).unwrap_or_default();
@@ -323,6 +331,46 @@ impl<'a> Migrator<'a> {
             format!("another migration of this database holds the lock of {}{holder}; tried {tries} times, a second apart", self.history.quoted()),
         )
         .cure("wait for it to end, or end that session (`SELECT pg_terminate_backend(…)`) if nobody is behind it; `lock_retry_count` says how long to wait")
+    }
+
+    /// Takes the lock once more if a script gave it away (`DISCARD ALL`, `pg_advisory_unlock_all`). Says whether it was
+    /// gone: then the history may have changed.
+    pub(crate) async fn hold_lock(&mut self) -> Result<bool, Error> {
+        if !self.is_locked {
+            return Ok(false);
+        }
+        let sql = format!("SELECT count(*) FROM ({}) AS held WHERE pid = pg_catalog.pg_backend_pid()", self.holders());
+        if self.count(&sql).await? > 0 {
+            return Ok(false);
+        }
+        self.is_locked = false;
+        self.lock().await?;
+        Ok(true)
+    }
+
+    /// Whether another session holds the lock right now: a row that is not done may be of a migration under way.
+    pub(crate) async fn is_running(&mut self) -> Result<bool, Error> {
+        if self.engine != Engine::Postgres {
+            return Ok(false);
+        }
+        let sql = format!("SELECT count(*) FROM ({}) AS held WHERE pid <> pg_catalog.pg_backend_pid()", self.holders());
+        Ok(self.count(&sql).await? > 0)
+    }
+
+    async fn count(&mut self, sql: &str) -> Result<u64, Error> {
+        let rows = self.database.query(sql).await;
+        let rows = rows.map_err(|error| Error::database("looking for the lock of the history table", error))?;
+        Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or_default())
+    }
+
+    /// The query for the sessions of this database that hold the lock.
+    fn holders(&self) -> String {
+        format!(
+            "SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+             AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = {}",
+            self.history.lock_key()
+        )
     }
 
     /// Gives the lock back.

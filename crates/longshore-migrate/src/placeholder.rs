@@ -23,6 +23,8 @@ pub struct UnknownPlaceholder {
     pub line: usize,
     /// The placeholder as it is written.
     pub shown: String,
+    /// Its name.
+    pub name: String,
     /// The names that have a value.
     pub known: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Placeholders {
                 return Err(UnknownPlaceholder {
                     line: 1 + newlines(&text[..start]),
                     shown: text[start..end].chars().take(80).collect(),
+                    name: name.chars().take(80).collect(),
                     known: self.values.keys().cloned().collect(),
                 });
             };

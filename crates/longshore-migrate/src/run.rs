@@ -36,6 +36,11 @@ pub(crate) struct Ready {
     has_redshift_words: bool,
 }
 
+/// What a script is for, as errors call it.
+fn called(script: &Script) -> &'static str {
+    if matches!(script.kind, Kind::Callback(_)) { "the callback" } else { "migration" }
+}
+
 /// How a script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -228,14 +233,14 @@ impl Migrator<'_> {
         rows: &[Row],
         started: Instant,
     ) -> Result<Row, Failed> {
-        self.fire_inside(Event::BEFORE_EACH_MIGRATE).await?;
+        self.fire_inside(Event::BEFORE_EACH_MIGRATE, How::Inside).await?;
         if !self.settings.skip_executing_migrations {
             self.run_statements(script, statements, How::Inside).await?;
         }
-        self.fire_inside(Event::AFTER_EACH_MIGRATE).await?;
+        self.fire_inside(Event::AFTER_EACH_MIGRATE, How::Inside).await?;
         self.observer.passed("before row");
         let row = self.row(script, next_rank(rows), started, true);
-        self.reset_role().await.map_err(|error| Failed::of("writing the history", error))?;
+        self.find_history().await.map_err(|error| Failed::of("writing the history", error))?;
         let insert = self.history.insert(&row);
         self.write(&insert).await.map_err(|error| Failed::of("writing the history", error))?;
         Ok(row)
@@ -283,11 +288,11 @@ impl Migrator<'_> {
             }
         }
         let ran = async {
-            self.fire_inside(Event::BEFORE_EACH_MIGRATE).await?;
+            self.fire_inside(Event::BEFORE_EACH_MIGRATE, How::Outside).await?;
             if !self.settings.skip_executing_migrations {
                 self.run_statements(script, statements, How::Outside).await?;
             }
-            self.fire_inside(Event::AFTER_EACH_MIGRATE).await
+            self.fire_inside(Event::AFTER_EACH_MIGRATE, How::Outside).await
         }
         .await;
         if let Err(mut failed) = ran {
@@ -301,34 +306,30 @@ impl Migrator<'_> {
         self.observer.passed("before last row");
         let execution_ms = milliseconds(started);
         let succeed = self.history.succeed(row.rank, execution_ms);
-        self.reset_role()
-            .await
-            .map_err(|error| Failed { is_conflict: false, ..Failed::of("writing the history", error) })?;
-        self.write(&succeed)
-            .await
-            .map_err(|error| Failed { is_conflict: false, ..Failed::of("writing the history", error) })?;
+        let writing = |error| Failed { is_conflict: false, ..Failed::of("writing the history", error) };
         if leaves_transaction_open(statements, self.engine) {
-            self.write("COMMIT")
-                .await
-                .map_err(|error| Failed::of("ending the transaction that the script began", error))?;
+            // What the script began and left open is made to last before its row says so.
+            self.write("COMMIT").await.map_err(writing)?;
         }
+        self.find_history().await.map_err(writing)?;
+        self.write(&succeed).await.map_err(writing)?;
         Ok(Ran::Applied(Row { execution_ms, success: true, ..row }))
     }
 
     async fn run_statements(&mut self, script: &Script, statements: &[Ready], how: How) -> Result<(), Failed> {
         for (at, statement) in statements.iter().enumerate() {
-            self.fire_inside(Event::BEFORE_EACH_MIGRATE_STATEMENT).await?;
+            self.fire_inside(Event::BEFORE_EACH_MIGRATE_STATEMENT, how).await?;
             self.observer.passed("statement");
             if let Err(error) = self.run_statement(statement).await {
                 if how == How::Outside && !error.is_lost {
-                    let fired = self.fire_inside(Event::AFTER_EACH_MIGRATE_STATEMENT_ERROR).await;
+                    let fired = self.fire_inside(Event::AFTER_EACH_MIGRATE_STATEMENT_ERROR, how).await;
                     if let Err(failed) = fired {
                         self.observer.warning(&failed.error.to_string());
                     }
                 }
                 return Err(self.failed(script, statements, at, error, how));
             }
-            self.fire_inside(Event::AFTER_EACH_MIGRATE_STATEMENT).await?;
+            self.fire_inside(Event::AFTER_EACH_MIGRATE_STATEMENT, how).await?;
         }
         Ok(())
     }
@@ -336,7 +337,8 @@ impl Migrator<'_> {
     async fn run_statement(&mut self, statement: &Ready) -> Result<(), SqlError> {
         match (&statement.data, &mut self.dry) {
             (Some(data), Some(script)) => {
-                write!(script, "{};\n{data}\\.\n", statement.sql).expect("a text has room");
+                let end = if data.ends_with("\r\n") { "\r\n" } else { "\n" };
+                write!(script, "{};\n{data}\\.{end}", statement.sql).expect("a text has room");
                 Ok(())
             }
             (Some(data), None) => self.database.copy_in(&statement.sql, data).await,
@@ -381,32 +383,30 @@ impl Migrator<'_> {
         let statement = &statements[at];
         let line = error.line.map_or(statement.line, |line| statement.first_line + line - 1);
         let mut message = format!(
-            "migration `{}` failed at line {line}, in statement {} of {}: {error}\n",
+            "{} `{}` failed at line {line}, in statement {} of {}: {error}\n",
+            called(script),
             script.path.display(),
             at + 1,
             statements.len()
         );
-        let from = statement.first_line;
-        let lines: Vec<&str> = statement.sql.lines().collect();
-        // The fault is shown with what stands before it.
-        let start = (line - from + 1).saturating_sub(SHOWN_LINES);
-        for (number, text) in lines.iter().enumerate().skip(start).take(SHOWN_LINES) {
-            let mark = if from + number == line { '>' } else { ' ' };
-            writeln!(message, "  {mark} {:>4} | {text}", from + number).expect("a text has room");
-        }
-        if lines.len() > start + SHOWN_LINES {
-            writeln!(message, "         | …").expect("a text has room");
-        }
+        self.show(&mut message, script, statement, line);
+        let is_callback = matches!(script.kind, Kind::Callback(_));
+        let begins = statements[..at].iter().any(|statement| statement.transactional == Transactional::Itself);
         let left = match how {
+            _ if is_callback => "what it did itself is taken back, as far as it ran in a transaction".to_owned(),
             How::Inside => "nothing of it is applied".to_owned(),
             How::Outside if at == 0 => {
                 "it ran outside of a transaction; nothing before this statement was to be applied".to_owned()
             }
+            How::Outside if begins => format!(
+                "it ran outside of a transaction of ours: of the statements before this one ({at}) those stay applied that the script committed itself"
+            ),
             How::Outside => {
                 format!("it ran outside of a transaction: the statements before this one ({at}) stay applied")
             }
         };
         write!(message, "{left}").expect("a text has room");
+        let code = error.code.as_deref().unwrap_or_default();
         let cure = if statement.has_redshift_words {
             let engine = self.engine.name();
             format!(
@@ -414,6 +414,15 @@ impl Migrator<'_> {
             )
         } else if statement.sql.trim_start().starts_with('\\') {
             "lines that begin with a backslash are commands of psql, not SQL: take them out".to_owned()
+        } else if how == How::Inside && matches!(code, "25001" | "2D000") {
+            format!(
+                "let it run outside of a transaction: `executeInTransaction=false` in a file `{}.conf` beside it",
+                script.script
+            )
+        } else if how == How::Inside && error.is_transient {
+            "run the same command again".to_owned()
+        } else if let Some(hint) = &error.hint {
+            hint.clone()
         } else {
             match how {
                 How::Inside => "correct the script and run the same command again".to_owned(),
@@ -424,13 +433,40 @@ impl Migrator<'_> {
         Failed { error: Error::new(ErrorKind::Migration, message).cure(cure).because(error), is_conflict }
     }
 
+    /// Shows the lines of a statement as the file has them: values of placeholders may be secrets.
+    fn show(&self, message: &mut String, script: &Script, statement: &Ready, line: usize) {
+        let Ok(text) = script.read(self.settings) else { return };
+        let first = statement.first_line;
+        let count = statement.sql.lines().count().max(line.saturating_sub(first) + 1);
+        // The fault is shown with what stands before it.
+        let start = first.max((line + 1).saturating_sub(SHOWN_LINES));
+        let end = (first + count).min(start + SHOWN_LINES);
+        for (number, text) in
+            (1..).zip(text.lines()).skip_while(|(number, _)| *number < start).take_while(|(number, _)| *number < end)
+        {
+            let mark = if number == line { '>' } else { ' ' };
+            writeln!(message, "  {mark} {number:>4} | {text}").expect("a text has room");
+        }
+        if first + count > end {
+            writeln!(message, "         | …").expect("a text has room");
+        }
+    }
+
+    /// Makes sure that the history can be written, whatever a script made of role and schema.
+    async fn find_history(&mut self) -> Result<(), SqlError> {
+        match self.engine {
+            Engine::DuckDb => self.reset_session().await,
+            Engine::Postgres | Engine::Redshift => self.reset_role().await,
+        }
+    }
+
     /// Runs the scripts of an event as part of what runs now.
-    async fn fire_inside(&mut self, event: Event) -> Result<(), Failed> {
+    pub(crate) async fn fire_inside(&mut self, event: Event, how: How) -> Result<(), Failed> {
         for script in self.callbacks(event) {
             let statements = self.ready(&script).map_err(|error| Failed { error, is_conflict: false })?;
             for (at, statement) in statements.iter().enumerate() {
                 if let Err(error) = self.run_statement(statement).await {
-                    return Err(self.failed(&script, &statements, at, error, How::Inside));
+                    return Err(self.failed(&script, &statements, at, error, how));
                 }
             }
         }
@@ -445,6 +481,9 @@ impl Migrator<'_> {
         }
         let how = self.how(script, &statements)?;
         self.remark(&format!("{} ({})", script.script, event.name()));
+        if self.schema_is_there || self.history.exists {
+            self.reset_session().await.map_err(|error| Error::database("setting the search path", error))?;
+        }
         let begun = how == How::Inside;
         if begun {
             self.write("BEGIN").await.map_err(|error| Error::database("beginning a transaction", error))?;
@@ -475,7 +514,7 @@ pub(crate) struct Failed {
 impl Failed {
     pub(crate) fn of(doing: &str, error: SqlError) -> Self {
         let is_conflict = error.is_transient && !error.is_lost;
-        Self { error: Error::database(doing, error), is_conflict }
+        Self { error: Error::database(doing, error).of_migration(), is_conflict }
     }
 }
 
@@ -491,6 +530,7 @@ pub(crate) fn milliseconds(since: Instant) -> i64 {
 /// Whether a script that begins and ends transactions itself leaves one open.
 fn leaves_transaction_open(statements: &[Ready], engine: Engine) -> bool {
     let last = statements.iter().rev().find(|statement| statement.transactional == Transactional::Itself);
-    let first_word = last.and_then(|statement| split::words(&statement.sql, engine).next());
-    matches!(first_word.as_deref(), Some("BEGIN" | "START"))
+    let words: Vec<String> = last.map(|statement| split::words(&statement.sql, engine).collect()).unwrap_or_default();
+    let is_chained = words.iter().enumerate().any(|(at, word)| word == "CHAIN" && (at == 0 || words[at - 1] != "NO"));
+    is_chained || matches!(words.first().map(String::as_str), Some("BEGIN" | "START"))
 }

@@ -32,6 +32,8 @@ pub struct Script {
     pub checksum: i32,
     /// What the file beside it says.
     pub own: OwnSettings,
+    /// Whether it names the time, so that it is another one at each run.
+    pub names_the_time: bool,
 }
 
 /// Settings of one script, in a file of its name with `.conf` behind it.
@@ -156,8 +158,10 @@ fn locations(texts: &[String], settings: &Settings) -> Result<Vec<Location>, Err
         let full = settings.folder.join(path);
         let is_wild = |part: &Path| part.to_string_lossy().contains(['*', '?']);
         let root: PathBuf = full.iter().take_while(|part| !is_wild(Path::new(part))).collect();
+        // The project's own path is no pattern.
+        let below = full.strip_prefix(&root).unwrap_or(&full).to_string_lossy().into_owned();
         let pattern = (root != full)
-            .then(|| GlobBuilder::new(&full.to_string_lossy()).literal_separator(true).build())
+            .then(|| GlobBuilder::new(&below).literal_separator(true).build())
             .transpose()
             .map_err(|error| {
                 Error::new(ErrorKind::Scripts, format!("the location `{text}` cannot be understood: {}", error.kind()))
@@ -193,6 +197,7 @@ fn scan(
     }
     // Links may lead in a circle: a folder is walked once.
     let mut walked = HashSet::new();
+    let mut is_found = location.pattern.is_none();
     let mut folders = vec![location.root.clone()];
     while let Some(folder) = folders.pop() {
         if !folder.canonicalize().is_ok_and(|folder| walked.insert(folder)) {
@@ -204,11 +209,10 @@ fn scan(
         };
         let counts = location.pattern.as_ref().is_none_or(|pattern| {
             // A folder below one that matches counts too.
-            folder
-                .ancestors()
-                .take_while(|above| above.starts_with(&location.root))
-                .any(|above| pattern.is_match(above))
+            let below = folder.strip_prefix(&location.root).unwrap_or(&folder);
+            below.ancestors().any(|above| pattern.is_match(above))
         });
+        is_found |= counts;
         for entry in entries.flatten() {
             let path = entry.path();
             let name = entry.file_name();
@@ -218,11 +222,21 @@ fn scan(
                 }
                 continue;
             }
-            if !counts || !path.is_file() || !seen.insert(path.clone()) {
+            if !counts || !seen.insert(path.clone()) {
+                continue;
+            }
+            if !path.is_file() {
+                // A link that leads nowhere, a pipe: whoever made it meant a script.
+                if settings.naming.read(&name.to_string_lossy()) != Name::Other {
+                    scripts.misnamed.push((path, "it is no file that can be read".to_owned()));
+                }
                 continue;
             }
             take(&path, location, settings, only_callbacks, scripts)?;
         }
+    }
+    if let Some(pattern) = location.pattern.as_ref().filter(|_| !is_found) {
+        scripts.missing.push(location.root.join(pattern.glob().glob()));
     }
     Ok(())
 }
@@ -251,7 +265,16 @@ fn take(
     let below = path.strip_prefix(&location.root).unwrap_or(path);
     let script = below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
     let raw_checksum = checksum(&text);
-    let script = Script { kind, description, script, path: path.to_owned(), raw_checksum, checksum: raw_checksum, own };
+    let script = Script {
+        kind,
+        description,
+        script,
+        path: path.to_owned(),
+        raw_checksum,
+        checksum: raw_checksum,
+        own,
+        names_the_time: false,
+    };
     match &script.kind {
         Kind::Callback(event) => scripts.callbacks.push((*event, script)),
         Kind::Undo(_) => scripts.undos.push(script),
@@ -365,6 +388,11 @@ impl Scripts {
                 continue;
             }
             let text = script.read(settings)?;
+            let time = format!(
+                "{}flyway{}timestamp{}",
+                settings.placeholders.prefix, settings.placeholder_separator, settings.placeholders.suffix
+            );
+            script.names_the_time = text.to_lowercase().contains(&time.to_lowercase());
             let replaced =
                 placeholders(script).replace(&text).map_err(|unknown| without_value(&script.path, &unknown))?;
             script.checksum = checksum(&replaced);
@@ -375,7 +403,7 @@ impl Scripts {
 
 /// A placeholder without a value.
 pub(crate) fn without_value(path: &Path, unknown: &UnknownPlaceholder) -> Error {
-    let name = unknown.shown.trim_start_matches("${").trim_end_matches('}');
+    let name = &unknown.name;
     Error::new(ErrorKind::Scripts, format!("`{}`, {unknown}", path.display())).cure(format!(
         "give it one: `placeholders = {{ \"{name}\" = \"…\" }}` in `[migrate]`; known are {}",
         unknown.known.join(", ")

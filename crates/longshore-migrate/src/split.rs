@@ -94,8 +94,10 @@ fn unterminated(text: &str, token: &Token) -> &'static str {
 /// What was read of a statement that goes on.
 #[derive(Default)]
 struct Open {
-    /// From its first token, comments included, to its last one that is no blank.
-    range: Option<Range<usize>>,
+    /// Where its first token begins, comments included.
+    start: Option<usize>,
+    /// Where its last word ends.
+    end: usize,
     /// Where its first word begins.
     word: Option<usize>,
     parentheses: Vec<usize>,
@@ -115,12 +117,12 @@ impl Open {
     fn take(&mut self, text: &str, token: &Token) {
         let at = token.range.start;
         if token.kind != TokenKind::Space {
-            let start = self.range.as_ref().map_or(at, |range| range.start);
-            // A comment at the end belongs to nothing, unless the statement goes on.
-            self.range = Some(start..token.range.end);
+            self.start.get_or_insert(at);
         }
         if token.is_significant() {
             self.word.get_or_insert(at);
+            // A comment at the end belongs to nothing, unless the statement goes on.
+            self.end = token.range.end;
         }
         match token.kind {
             TokenKind::Open => self.parentheses.push(at),
@@ -150,9 +152,9 @@ impl Open {
     }
 
     fn finish(self, lines: &mut Lines<'_>) -> Option<Statement> {
-        let (range, word) = (self.range?, self.word?);
-        let first_line = lines.of(range.start);
-        Some(Statement { first_line, line: lines.of(word), range, data: None })
+        let (start, word) = (self.start?, self.word?);
+        let first_line = lines.of(start);
+        Some(Statement { first_line, line: lines.of(word), range: start..self.end, data: None })
     }
 }
 
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(texts("\\set x 1\nSELECT 1;"), ["\\set x 1\nSELECT 1"]);
         assert_eq!(texts("-- nothing here\n"), [""; 0]);
         assert_eq!(texts("SELECT 1"), ["SELECT 1"]);
+        assert_eq!(texts("CREATE TABLE t (id int) -- trailing\n;"), ["CREATE TABLE t (id int)"]);
         assert_eq!(texts("SELECT U&'d\\0061;t'; SELECT \"a;\"\"b\""), ["SELECT U&'d\\0061;t'", "SELECT \"a;\"\"b\""]);
         assert_eq!(texts("SELECT B'1;', X'F;'; SELECT N'a;';"), ["SELECT B'1;', X'F;'", "SELECT N'a;'"]);
     }

@@ -22,15 +22,19 @@ pub struct Invalid {
     pub cure: String,
 }
 
-/// Lists every migration that does not fit. `migrate` passes over what is pending, and runs it.
-pub fn validate(standing: &Standing, patterns: &[Pattern], is_migrate: bool) -> Vec<Invalid> {
+/// Lists every migration that does not fit. `migrate` passes over what is pending, and runs it. A history of Flyway 4
+/// (`is_old`) has other cures.
+pub fn validate(standing: &Standing, patterns: &[Pattern], is_migrate: bool, is_old: bool) -> Vec<Invalid> {
     standing
         .items
         .iter()
         .filter(|item| !matches!(item.state, State::Undone | State::AboveTarget | State::Deleted))
         .filter(|item| !patterns.iter().any(|pattern| pattern.matches(item.category(), item.state)))
         .filter_map(|item| {
-            let (code, message, cure) = fault(item, standing, is_migrate)?;
+            let (code, message, mut cure) = fault(item, standing, is_migrate)?;
+            if is_old && code.ends_with("NOT_RESOLVED") {
+                cure = "bring the script back; or pass over it with `ignore_migration_patterns = [\"*:missing\"]`: a history of Flyway 4 cannot mark it as deleted";
+            }
             Some(Invalid {
                 version: item.version().map(|version| version.as_str().to_owned()),
                 description: item.description().to_owned(),

@@ -30,9 +30,9 @@ impl Migrator<'_> {
 
     async fn mark_baseline(&mut self) -> Result<Baselined, Error> {
         self.fire(Event::AFTER_CONNECT).await?;
+        self.lock().await?;
         let created = self.create_schemas().await?;
         self.fire(Event::BEFORE_BASELINE).await?;
-        self.lock().await?;
         let version = &self.settings.baseline_version;
         let description = &self.settings.baseline_description;
         let (schema, table) = (self.schema_shown(), self.history.quoted());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::database::Catalog;
+use crate::database::{Catalog, LEDGER};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::history::RowKind;
@@ -28,6 +28,10 @@ impl Migrator<'_> {
         if self.settings.clean_disabled {
             return Err(Error::new(ErrorKind::Refused, "`clean` drops everything in the schemas, and is switched off")
                 .cure("if that is what you want, here and now: `longshore migrate clean --set cleanDisabled=false`"));
+        }
+        if self.schemas.iter().any(|schema| schema == LEDGER) {
+            let message = format!("`{LEDGER}` holds the ledger, which says what is loaded: it is not cleaned");
+            return Err(Error::new(ErrorKind::Refused, message).cure("take it out of `schemas`"));
         }
         let result = self.clean_all().await;
         self.unlock().await;

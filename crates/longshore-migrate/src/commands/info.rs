@@ -9,7 +9,8 @@ use crate::event::Event;
 use crate::history::{Row, RowKind};
 use crate::migrator::Migrator;
 use crate::name::Kind;
-use crate::state::{Category, Item};
+use crate::script::Script;
+use crate::state::{Category, Item, Standing};
 use crate::table::table;
 use crate::version::Version;
 
@@ -60,8 +61,10 @@ pub struct Info {
 pub struct Pending {
     /// Titles of migrations that wait.
     pub pending: Vec<String>,
-    /// The title of one that failed.
+    /// The title of one that failed, or runs right now.
     pub failed: Option<String>,
+    /// Whether somebody migrates right now.
+    pub is_running: bool,
 }
 
 impl Migrator<'_> {
@@ -79,6 +82,7 @@ impl Migrator<'_> {
         self.fire(Event::BEFORE_INFO).await?;
         let rows = self.rows().await?;
         let standing = self.standing(&rows, &self.settings.target);
+        self.say_if_running(&standing).await?;
         let undos: HashSet<&Version> = self.scripts.undos.iter().filter_map(|script| script.version()).collect();
         let migrations = standing.items.iter().filter(|item| is_shown(item)).map(|item| shown(item, &undos)).collect();
         let all_schemas_empty = !self.history.exists && self.holds_something().await?.is_empty();
@@ -104,7 +108,23 @@ impl Migrator<'_> {
             Some(version) => format!("{version} - {}", item.description()),
             None => item.description().to_owned(),
         });
-        Ok(Pending { pending: standing.pending().map(|script| script.title()).collect(), failed })
+        let is_running = (failed.is_some() || standing.pending().next().is_some()) && self.is_running().await?;
+        // One that names the time is another one at each run: it is done once it ran.
+        let ran = |script: &Script| {
+            rows.iter().any(|row| row.version.is_none() && row.success && row.script == script.script)
+        };
+        let pending = standing.pending().filter(|script| !(script.names_the_time && ran(script)));
+        Ok(Pending { pending: pending.map(Script::title).collect(), failed, is_running })
+    }
+
+    /// Says that a row which is not done may be of a migration that runs right now.
+    pub(super) async fn say_if_running(&mut self, standing: &Standing) -> Result<(), Error> {
+        if standing.failed().is_some() && self.is_running().await? {
+            self.observer.warning(
+                "another process migrates this database right now: a migration that it runs shows as failed until it is done",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -129,7 +149,7 @@ impl Info {
 fn is_shown(item: &Item) -> bool {
     match &item.row {
         Some(Row { kind: RowKind::Delete, version, .. }) => version.is_none(),
-        Some(Row { kind: RowKind::Undo(_), .. }) => false,
+        Some(Row { kind: RowKind::Undo(_), success, .. }) => !success,
         _ => true,
     }
 }

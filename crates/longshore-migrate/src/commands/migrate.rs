@@ -13,7 +13,7 @@ use crate::name::Kind;
 use crate::run::{Failed, How, Ran};
 use crate::script::Script;
 use crate::settings::{Pattern, Target};
-use crate::state::{Standing, State};
+use crate::state::{Item, Standing, State};
 use crate::validate::validate;
 use crate::version::Version;
 
@@ -66,6 +66,11 @@ impl Migrator<'_> {
 
     async fn migrate_all(&mut self) -> Result<Migrated, Error> {
         self.fire(Event::AFTER_CONNECT).await?;
+        // Who waits here finds what the other one did, and takes nothing of it for a failure.
+        self.lock().await?;
+        if !self.history.exists {
+            self.appeared_meanwhile().await?;
+        }
         if self.settings.validate_on_migrate {
             self.validate_before().await?;
         }
@@ -73,9 +78,7 @@ impl Migrator<'_> {
         let rows = self.rows().await?;
         let target = self.fixed_target(&rows)?;
         let created = self.create_schemas().await?;
-        self.lock().await?;
-        // Who had the lock before may have made it.
-        if !self.history.exists && !self.appeared_meanwhile().await? {
+        if !self.history.exists {
             self.begin_history(&created).await?;
         }
         self.fire(Event::BEFORE_MIGRATE).await?;
@@ -90,7 +93,7 @@ impl Migrator<'_> {
         let mut patterns = self.settings.ignore_migration_patterns.clone();
         patterns.push(Pattern::of(&[State::Pending]));
         // A failed row has a sentence of its own, below.
-        let faults = validate(&standing, &patterns, true);
+        let faults = validate(&standing, &patterns, true, self.history.is_old());
         if !faults.is_empty() {
             let error = super::validate::error(&faults);
             self.fire(Event::AFTER_VALIDATE_ERROR).await?;
@@ -172,7 +175,11 @@ impl Migrator<'_> {
         let mut raced = 0;
         loop {
             let standing = self.standing(&rows, target);
-            if let Some(failed) = standing.failed() {
+            let is_passed_over = |item: &Item| {
+                let patterns = &self.settings.ignore_migration_patterns;
+                item.state == State::FailedFuture && patterns.iter().any(|own| own.matches(item.category(), item.state))
+            };
+            if let Some(failed) = standing.failed().filter(|item| !is_passed_over(item)) {
                 return Err(self.failed_before(failed.version(), failed.description()));
             }
             let pending: Vec<Script> = standing.pending().cloned().collect();
@@ -183,13 +190,23 @@ impl Migrator<'_> {
                             done.migrations.push(applied(script, row));
                         }
                         rows.extend(new);
+                        versioned_are_done |= pending.iter().any(|script| script.kind == Kind::Repeatable);
                     }
                     None => rows = self.look_again(&mut raced).await?,
                 }
                 continue;
             }
+            // What cannot be read is told before anything runs.
+            for script in &pending {
+                let statements = self.ready(script)?;
+                self.how(script, &statements)?;
+            }
             let mut again = false;
             for script in &pending {
+                if self.hold_lock().await? {
+                    again = true;
+                    break;
+                }
                 if script.kind == Kind::Repeatable && !versioned_are_done {
                     versioned_are_done = true;
                     self.fire(Event::AFTER_VERSIONED).await?;
@@ -279,7 +296,13 @@ impl Migrator<'_> {
                 return Ok(None);
             }
             let mut all = rows.to_vec();
+            let mut versioned_are_done = false;
             for (script, statements) in pending.iter().zip(&ready) {
+                if script.kind == Kind::Repeatable && !versioned_are_done {
+                    versioned_are_done = true;
+                    self.fire_inside(Event::AFTER_VERSIONED, How::Inside).await?;
+                    self.fire_inside(Event::BEFORE_REPEATABLES, How::Inside).await?;
+                }
                 let what = if script.version().is_some() { "to version" } else { "with repeatable migration" };
                 let remark = remark(script, standing);
                 self.say(&format!("Migrating schema {} {what} \"{}\"{remark}", self.schema_shown(), script.title()));

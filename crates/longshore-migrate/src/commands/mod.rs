@@ -40,6 +40,14 @@ impl Migrator<'_> {
     async fn create_schemas(&mut self) -> Result<Vec<String>, Error> {
         let mut created = Vec::new();
         if !self.settings.create_schemas {
+            let schema = self.history.schema.clone();
+            let exists = Catalog::of(self.database.as_mut()).schema_exists(&schema).await;
+            if !exists.map_err(|error| Error::database("looking for schemas", error))? {
+                let quoted = self.schema_shown();
+                return Err(Error::new(ErrorKind::Refused, format!("the schema {quoted} does not exist"))
+                    .cure("create it, or set `create_schemas = true`"));
+            }
+            self.schema_is_there = true;
             return Ok(created);
         }
         self.fire(Event::CREATE_SCHEMA).await?;
@@ -57,6 +65,7 @@ impl Migrator<'_> {
             })?;
             created.push(schema);
         }
+        self.schema_is_there = true;
         Ok(created)
     }
 

@@ -93,7 +93,7 @@ impl Migrator<'_> {
             };
             if item.state.is_failed() {
                 statements.push(self.history.remove(row.rank));
-                done.repair_actions.push(format!("removed the row of the failed {title}"));
+                done.repair_actions.push(format!("removed the row of {title}, which failed"));
                 done.migrations_removed.push(title);
             } else if matches!(item.state, State::Missing | State::Future) {
                 let is_passed_over = self

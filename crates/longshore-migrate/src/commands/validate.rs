@@ -84,8 +84,9 @@ impl Migrator<'_> {
         self.fire(Event::BEFORE_VALIDATE).await?;
         let rows = self.rows().await?;
         let standing = self.standing(&rows, &self.settings.target);
-        let invalid = validate(&standing, &self.settings.ignore_migration_patterns, false);
+        let invalid = validate(&standing, &self.settings.ignore_migration_patterns, false, self.history.is_old());
         let count = standing.items.len();
+        self.say_if_running(&standing).await?;
         if invalid.is_empty() {
             let s = if count == 1 { "" } else { "s" };
             self.say(&format!("Successfully validated {count} migration{s} (execution time {})", shown_time(started)));

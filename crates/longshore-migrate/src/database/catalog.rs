@@ -3,7 +3,7 @@
 use super::{Database, Engine, SqlError};
 
 /// The schema in which Longshore keeps its ledger: never one of a project's own.
-const LEDGER: &str = "longshore";
+pub(crate) const LEDGER: &str = "longshore";
 
 /// Asks a database's catalog.
 pub(crate) struct Catalog<'d> {
@@ -168,6 +168,14 @@ impl<'d> Catalog<'d> {
                      ORDER BY p.proname"
                 ),
                 of_class("'S'", "SEQUENCE"),
+                format!(
+                    "SELECT 'COLLATION', c.collname FROM pg_catalog.pg_collation c \
+                     JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace WHERE n.nspname = {schema} ORDER BY c.collname"
+                ),
+                format!(
+                    "SELECT 'TEXT SEARCH CONFIGURATION', c.cfgname FROM pg_catalog.pg_ts_config c \
+                     JOIN pg_catalog.pg_namespace n ON n.oid = c.cfgnamespace WHERE n.nspname = {schema} ORDER BY c.cfgname"
+                ),
                 format!(
                     "SELECT CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.typname FROM pg_catalog.pg_type t \
                      JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \

@@ -10,7 +10,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-pub(crate) use catalog::Catalog;
+pub(crate) use catalog::{Catalog, LEDGER};
 pub use postgres::PostgresDatabase;
 
 /// The kind of a database.

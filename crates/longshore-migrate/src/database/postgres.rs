@@ -100,6 +100,12 @@ impl Database for PostgresDatabase {
 fn failed(error: &tokio_postgres::Error, sql: &str) -> SqlError {
     let Some(said) = error.as_db_error() else {
         let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        let is_io = std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
+        if !error.is_closed() && !is_io {
+            // A statement that cannot be sent, or an answer that nobody waits for.
+            let message = format!("the statement cannot be run from a script: {cause}");
+            return SqlError { message, ..SqlError::default() };
+        }
         return SqlError {
             message: format!("the connection was lost: {cause}"),
             is_lost: true,

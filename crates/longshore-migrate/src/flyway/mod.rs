@@ -24,6 +24,15 @@ pub struct Found {
     pub files: Vec<PathBuf>,
     /// What was passed over, for people.
     pub remarks: Vec<String>,
+    /// Keys that were set, wherever.
+    pub keys: Vec<String>,
+}
+
+impl Found {
+    /// Whether a key was set anywhere.
+    pub fn sets(&self, key: &str) -> bool {
+        self.keys.iter().any(|own| own == key)
+    }
 }
 
 /// Where a project's own files of Flyway lie, below its folder.
@@ -47,7 +56,7 @@ pub fn read_files(
     let there = |names: &[&str]| -> Vec<PathBuf> {
         names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
     };
-    let files = match env("FLYWAY_CONFIG_FILES") {
+    let files = match env("FLYWAY_CONFIG_FILES").filter(|list| !list.trim().is_empty()) {
         Some(list) => list.split(',').map(|name| folder.join(name.trim())).collect(),
         None if !there(TOML).is_empty() => there(TOML),
         None => there(CONF),
@@ -103,7 +112,10 @@ fn of_conf(text: &str, env: &Env<'_>) -> Vec<(String, String)> {
 /// The setting is refused; `place` says where it stands.
 pub fn take(settings: &mut Settings, key: &str, value: &str, place: &str, found: &mut Found) -> Result<(), Error> {
     match settings.set(key, value) {
-        Ok(Taken::Yes) => Ok(()),
+        Ok(Taken::Yes) => {
+            found.keys.push(key.to_owned());
+            Ok(())
+        }
         Ok(Taken::NoMeaning) => {
             found.remarks.push(format!("`flyway.{key}` in {place} has no meaning here, and is passed over"));
             Ok(())
@@ -143,6 +155,9 @@ fn of_toml(text: &str, path: &Path, env: &Env<'_>) -> Result<Vec<(String, String
     let chosen = env("FLYWAY_ENVIRONMENT").or_else(|| Some(flyway?.get("environment")?.as_str()?.to_owned()));
     let chosen = chosen.unwrap_or_else(|| "default".to_owned());
     let environment = table.get("environments").and_then(|all| all.get(&chosen)?.as_table());
+    if environment.is_none() && chosen != "default" {
+        return Err(wrong(format!("there is no `[environments.{chosen}]`, which is asked for")));
+    }
     for (key, value) in environment.into_iter().flatten() {
         if matches!(key.as_str(), "driver" | "jdbcProperties" | "resolvers" | "flyway" | "displayName" | "provisioner")
         {

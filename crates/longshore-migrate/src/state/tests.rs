@@ -10,6 +10,7 @@ fn script(file: &str, text: &str) -> Script {
     };
     let checksum = checksum(text);
     let own = Default::default();
+    let names_the_time = false;
     Script {
         kind,
         description,
@@ -18,6 +19,7 @@ fn script(file: &str, text: &str) -> Script {
         raw_checksum: checksum,
         checksum,
         own,
+        names_the_time,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each command does, and that it touches nothing else.
 
-use longshore_migrate::Migrator;
+use longshore_migrate::{Migrator, Touch};
 
 use crate::bench::{Bench, Told};
 
@@ -64,8 +64,8 @@ async fn a_dry_run_prints_the_sql_and_touches_nothing() {
     .set("placeholders.x", "a");
     let database = bench.open().await;
     let mut told = Told::default();
-    let mut migrator = Migrator::open(database, &bench.settings, &mut told).await.unwrap();
-    migrator.touch_nothing();
+    let scripts = longshore_migrate::script::find(&bench.settings).unwrap();
+    let mut migrator = Migrator::over(database, &bench.settings, scripts, Touch::No, &mut told).await.unwrap();
     assert_eq!(migrator.migrate().await.unwrap().migrations_executed, 4);
     let script = migrator.script().to_owned();
     drop(migrator);
@@ -141,8 +141,8 @@ async fn a_dry_run_names_the_schema_that_scripts_run_in() {
     let bench = Bench::with(&[("V1__m1.sql", "CREATE TABLE a (id int);\n")]).set("defaultSchema", "my \"app\"");
     let database = bench.open().await;
     let mut told = Told::default();
-    let mut migrator = Migrator::open(database, &bench.settings, &mut told).await.unwrap();
-    migrator.touch_nothing();
+    let scripts = longshore_migrate::script::find(&bench.settings).unwrap();
+    let mut migrator = Migrator::over(database, &bench.settings, scripts, Touch::No, &mut told).await.unwrap();
     migrator.migrate().await.unwrap();
     let script = migrator.script().to_owned();
     drop(migrator);

@@ -17,7 +17,7 @@ async fn a_failed_migration_is_told_by_file_line_and_statement_and_leaves_nothin
     migration `DIR/migrations/V2__fails.sql` failed at line 4, in statement 2 of 3: column "nonsense" does not exist (SQLSTATE 42703)
            2 | -- why
            3 | INSERT INTO b
-      >    4 | VALUES (nonsense)
+      >    4 | VALUES (nonsense);
     nothing of it is applied
     "#);
     assert_eq!(bench.rows().await.len(), 1);

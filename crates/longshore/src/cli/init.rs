@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::TryStreamExt;
-use longshore_migrate::Version;
-use longshore_migrate::settings::LOCATIONS;
+use longshore_migrate::{Touch, Version};
 use longshore_warehouse::{NewTable, TableName, Warehouse};
 use serde::Serialize;
 
@@ -25,8 +24,10 @@ use crate::propose::write::{self, Place};
 const BUCKET: &str = "./bucket";
 /// The warehouse that is proposed.
 const WAREHOUSE: &str = "duckdb:warehouse.duckdb";
-/// Name of the first migration.
-const FIRST: &str = "V1__initial_tables.sql";
+/// What the first migration is called.
+const FIRST: &str = "initial_tables";
+/// Letters of a migration's name that are taken from the names of tables.
+const LONGEST: usize = 60;
 /// The version of what is there when the first migration is written.
 const BEFORE: &str = "0";
 
@@ -38,7 +39,7 @@ pub(super) struct Init {
     /// FOLDER: write a migration for tables that are missing for what waits in the bucket, and apply it.
     #[arg(long)]
     apply: bool,
-    /// Write over `longshore.toml` and the first migration.
+    /// Write over `longshore.toml`, and over a proposed migration that was never applied.
     #[arg(long)]
     force: bool,
     /// The bucket of the project: a directory or `s3://name` [default: ./bucket].
@@ -112,8 +113,7 @@ impl Init {
         }
         self.suits_the_warehouse()?;
         let home = home(&global.config)?;
-        let tables = home.join(LOCATIONS).join(FIRST);
-        self.refuse_to_overwrite(&[&global.config, &tables])?;
+        self.refuse_to_overwrite(&global.config)?;
         let source = self.source(&home).await?;
         let found = feeds::find(source.bucket.as_ref(), &source.prefix).await?;
         if found.feeds.is_empty() {
@@ -121,33 +121,44 @@ impl Init {
         }
         let text = write::config(&source.place, &found.feeds);
         let config = parse(&text, &home, &global.config)?;
+        let place = Migrations::of_project(&config, &[]).await?;
         let warehouse = project::open_warehouse(&config).await?;
-        let mut missing: Vec<&NewTable> = found.feeds.iter().map(|feed| &feed.table).collect();
-        let mut applied: Vec<Applied> = Vec::new();
-        if self.apply {
-            // A table that is there is left alone.
-            for table in std::mem::take(&mut missing) {
-                let created = !exists(warehouse.as_ref(), &table.name).await?;
-                applied.push(Applied { table: table.name.to_string(), created });
-                missing.extend(created.then_some(table));
+        // A table that is there is left alone.
+        let mut missing: Vec<&NewTable> = Vec::new();
+        for feed in &found.feeds {
+            match exists(warehouse.as_ref(), &feed.table.name).await {
+                Ok(true) => {}
+                Ok(false) => missing.push(&feed.table),
+                Err(error) if self.apply => return Err(error),
+                Err(_) => {
+                    tracing::warn!("the warehouse cannot be asked which tables are there: `longshore check` says why");
+                    missing = found.feeds.iter().map(|feed| &feed.table).collect();
+                    break;
+                }
             }
         }
+        warehouse.release().await;
+        let mut written = vec![global.config.clone()];
+        let migration = match missing.is_empty() {
+            true => None,
+            false => Some((self.migration(&place, &missing).await?, write::tables(&missing, warehouse.as_ref()))),
+        };
         if holds_password(&self.warehouse) {
             save_private(&global.config, &text)?;
         } else {
             save(&global.config, &text)?;
         }
-        let mut written = vec![global.config.clone()];
-        if !missing.is_empty() {
-            save_migration(&tables, &write::tables(&missing, warehouse.as_ref()))?;
-            written.push(shown_beside(&global.config, &tables, &home));
+        if let Some((path, text)) = &migration {
+            save_migration(path, text)?;
+            written.push(shown_beside(&global.config, path, &home));
         }
+        let mut applied = None;
         if self.apply {
             make_folders(&config)?;
-            warehouse.release().await;
-            apply(&config).await?;
+            let tables: Vec<&TableName> = found.feeds.iter().map(|feed| &feed.table.name).collect();
+            let path = migration.as_ref().map(|(path, _)| path.as_path());
+            applied = Some(bring_about(&config, path, &tables, &missing, warehouse.as_ref()).await?);
         }
-        let applied = self.apply.then_some(applied);
         if global.json {
             print_json(&source, &found, warehouse.as_ref(), &written, applied.as_deref())?;
         } else {
@@ -157,15 +168,22 @@ impl Init {
         Ok(Outcome::Done)
     }
 
-    fn refuse_to_overwrite(&self, files: &[&Path]) -> Result<()> {
-        match files.iter().find(|file| file.exists()) {
-            Some(file) if !self.force => Err(Failure::new(format!(
-                "`{}` is there already",
-                file.display()
-            ))
-            .hint("`longshore init --apply` creates the tables that it lacks; `--force` writes the proposal over it; `--config OTHER/longshore.toml` writes into another folder")),
-            _ => Ok(()),
+    /// Where the migration goes: a file of its own. A proposal that was never applied may be written over.
+    async fn migration(&self, place: &Migrations, missing: &[&NewTable]) -> Result<PathBuf> {
+        if self.force
+            && let Some(path) = own_proposal(place).await
+        {
+            return Ok(path);
         }
+        next_migration(place, missing)
+    }
+
+    fn refuse_to_overwrite(&self, config: &Path) -> Result<()> {
+        if self.force || !config.exists() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("`{}` is there already", config.display()))
+            .hint("`longshore init --apply` creates the tables that it lacks; `--force` writes the proposal over it; `--config OTHER/longshore.toml` writes into another folder"))
     }
 
     /// Finds out where the files lie.
@@ -332,20 +350,48 @@ async fn exists(warehouse: &dyn Warehouse, table: &TableName) -> Result<bool> {
 /// Applies the project's migrations. What is there before the first of them counts as version 0, unless the
 /// project says otherwise.
 async fn apply(config: &Config) -> Result<()> {
-    let own = config.migrate.as_ref().map(|own| own.settings.as_slice()).unwrap_or_default();
-    let says = |key: &str| own.iter().any(|(own, _)| own == key);
-    let mut flags = Vec::new();
-    if !says("baselineOnMigrate") && !says("baselineVersion") {
-        flags.push(("baselineOnMigrate".to_owned(), "true".to_owned()));
-        flags.push(("baselineVersion".to_owned(), BEFORE.to_owned()));
-    }
-    let place = Migrations::of_project(config, &flags).await?;
+    let place = Migrations::of_project(config, &[]).await?;
     if longshore_migrate::script::find(&place.settings)?.migrations.is_empty() {
         return Ok(());
     }
+    let mut place = place;
+    if !place.found.sets("baselineOnMigrate") && !place.found.sets("baselineVersion") {
+        place.settings.baseline_on_migrate = true;
+        place.settings.baseline_version = Version::of_history(BEFORE);
+    }
     let mut told = Told;
-    place.open(&mut told).await?.migrate().await?;
+    place.open(Touch::Yes, &mut told).await?.migrate().await?;
     Ok(())
+}
+
+/// Applies migrations and says of each table whether they created it. One that was written for tables which are not
+/// there afterwards is taken away again.
+async fn bring_about(
+    config: &Config,
+    written: Option<&Path>,
+    tables: &[&TableName],
+    missing: &[&NewTable],
+    warehouse: &dyn Warehouse,
+) -> Result<Vec<Applied>> {
+    apply(config).await?;
+    let mut applied: Vec<Applied> = Vec::new();
+    for table in tables {
+        let was_missing = missing.iter().any(|one| one.name == **table);
+        if !exists(warehouse, table).await? {
+            let Some(path) = written else { continue };
+            std::fs::remove_file(path).map_err(|error| cannot("remove", path, error))?;
+            return Err(Failure::new(format!(
+                "the migration for `{table}` would not be applied by the project's settings, and was not kept"
+            ))
+            .hint("`longshore migrate info` shows what is; `target`, `baseline_version` and `locations` in `[migrate]` decide"));
+        }
+        let table = table.to_string();
+        if !applied.iter().any(|one| one.table == table) {
+            applied.push(Applied { table, created: was_missing });
+        }
+    }
+    warehouse.release().await;
+    Ok(applied)
 }
 
 /// Writes a migration for the tables that pipelines of a project lack, each by its oldest object that waits, and
@@ -358,11 +404,13 @@ async fn create_missing(global: &Global) -> Result {
     apply(&config).await?;
     let context = project::look(&config).await?;
     let waiting = oldest(&config, &context).await?;
-    let (mut applied, mut unknown, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tables, mut unknown) = (Vec::new(), Vec::new());
+    let mut missing: Vec<NewTable> = Vec::new();
     for (pipeline, object) in config.pipelines.iter().zip(waiting) {
-        let table = pipeline.table.to_string();
-        if exists(context.warehouse.as_ref(), &pipeline.table).await? {
-            applied.push(Applied { table, created: false });
+        if missing.iter().any(|one| one.name == pipeline.table)
+            || exists(context.warehouse.as_ref(), &pipeline.table).await?
+        {
+            tables.push(&pipeline.table);
             continue;
         }
         let proposal = match &object {
@@ -371,28 +419,28 @@ async fn create_missing(global: &Global) -> Result {
         };
         match proposal {
             Some(proposal) => {
-                applied.push(Applied { table, created: true });
+                tables.push(&pipeline.table);
                 missing.push(proposal);
             }
             None => unknown.push((pipeline, object)),
         }
     }
-    // Two pipelines may fill one table.
-    missing.dedup_by(|one, other| one.name == other.name);
     context.warehouse.release().await;
+    let missing: Vec<&NewTable> = missing.iter().collect();
+    let mut written = None;
     if !missing.is_empty() {
-        let missing: Vec<&NewTable> = missing.iter().collect();
-        let path = next_migration(&config, &missing).await?;
+        let path = next_migration(&Migrations::of_project(&config, &[]).await?, &missing)?;
         let text = schemas(&config, &missing) + &write::tables(&missing, context.warehouse.as_ref());
         save_migration(&path, &text)?;
-        if !global.json {
-            outln!("wrote `{}`", shown(&path, &config.folder));
-        }
-        apply(&config).await?;
+        written = Some(path);
     }
+    let applied = bring_about(&config, written.as_deref(), &tables, &missing, context.warehouse.as_ref()).await?;
     if global.json {
         output::json(&applied)?;
     } else {
+        if let Some(path) = &written {
+            outln!("wrote `{}`", shown(path, &config.folder));
+        }
         print_applied(&applied);
     }
     for (pipeline, object) in &unknown {
@@ -419,30 +467,48 @@ fn schemas(config: &Config, tables: &[&NewTable]) -> String {
     names.iter().map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};\n", ident(name))).collect()
 }
 
-/// Where the next migration goes: the first location, the version above all others.
-async fn next_migration(config: &Config, tables: &[&NewTable]) -> Result<PathBuf> {
-    let place = Migrations::of_project(config, &[]).await?;
-    let scripts = longshore_migrate::script::find(&place.settings)?;
-    let location = place.settings.locations.first().map_or(LOCATIONS, String::as_str);
-    let folder = config.folder.join(location.strip_prefix("filesystem:").unwrap_or(location));
-    let naming = &place.settings.naming;
+/// A proposal of an earlier `init` that waits to be applied, if the last script is one.
+async fn own_proposal(place: &Migrations) -> Option<PathBuf> {
+    let scripts = longshore_migrate::script::find(&place.settings).ok()?;
+    let last = scripts.migrations.iter().rfind(|script| script.version().is_some())?.clone();
+    let is_ours = std::fs::read_to_string(&last.path).is_ok_and(|text| text.starts_with(write::PROPOSED));
+    if !is_ours {
+        return None;
+    }
+    let mut told = Told;
+    let pending = place.open(Touch::No, &mut told).await.ok()?.pending().await.ok()?;
+    pending.pending.contains(&last.title()).then_some(last.path)
+}
+
+/// Where the next migration goes: the first location, the version above all others, the project's own way of naming.
+fn next_migration(place: &Migrations, tables: &[&NewTable]) -> Result<PathBuf> {
+    let settings = &place.settings;
+    let scripts = longshore_migrate::script::find(settings)?;
+    let is_plain = |location: &&String| !location.contains(['*', '?']);
+    let Some(location) = settings.locations.iter().find(is_plain) else {
+        return Err(Failure::new("no location of the migrations is a folder that a new one could go into")
+            .hint("add one without `*` to `locations` in `[migrate]`"));
+    };
+    let folder = settings.folder.join(location.strip_prefix("filesystem:").unwrap_or(location));
+    let naming = &settings.naming;
     let highest = scripts.migrations.iter().filter_map(|script| script.version()).max();
     let whole = |version: &Version| version.as_str().split('.').next().and_then(|part| part.parse::<u64>().ok());
-    let next = match highest {
-        None if !scripts.migrations.is_empty() => 1,
-        None => return Ok(folder.join(FIRST)),
-        Some(highest) => whole(highest).unwrap_or_default() + 1,
+    let (next, what) = match highest {
+        None => (1, FIRST.to_owned()),
+        Some(highest) => {
+            let names: Vec<String> = tables.iter().map(|table| plain(&table.name.to_string())).collect();
+            (whole(highest).unwrap_or_default() + 1, names.join("_").chars().take(LONGEST).collect())
+        }
     };
-    let names: Vec<String> = tables.iter().map(|table| plain(&table.name.to_string())).collect();
     let suffix = naming.suffixes.first().map_or(".sql", String::as_str);
-    Ok(folder.join(format!("{}{next}{}{}{suffix}", naming.versioned, naming.separator, names.join("_"))))
+    Ok(folder.join(format!("{}{next}{}{what}{suffix}", naming.versioned, naming.separator)))
 }
 
 /// A name as a file may bear it.
 fn plain(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    plain.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_").chars().take(40).collect()
+    plain.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
 }
 
 /// Writes a migration; its folder is made if it is not there.
@@ -603,7 +669,7 @@ fn next(source: &Source, config: &Config, written: &[PathBuf], applied: Option<&
         });
     }
     if applied.is_none() {
-        steps.push("longshore migrate           # creates the tables".to_owned());
+        steps.push("longshore init --apply      # creates the tables".to_owned());
     }
     steps.push("longshore check".to_owned());
     steps.push("longshore run --once".to_owned());

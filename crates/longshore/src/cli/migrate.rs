@@ -1,14 +1,21 @@
 //! `longshore migrate`: applies versioned SQL scripts, shares folder and history with Flyway.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use longshore_migrate::{ErrorKind, Migrator, Observer, Settings};
+use longshore_migrate::flyway::Found;
+use longshore_migrate::{ErrorKind, Migrator, Observer, Settings, Touch};
 use longshore_warehouse::crash_point;
+use longshore_warehouse::duckdb::DuckDbConfig;
+use tempfile::TempDir;
 
 use super::{Failure, Global, Outcome, Result, output};
 use crate::config::Config;
 use crate::migrations::{self, Target};
+
+/// Where Flyway looks for scripts if nothing is said.
+const FLYWAY_LOCATION: &str = "sql";
 
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
@@ -48,6 +55,9 @@ enum Action {
 pub(super) struct Place {
     pub(super) target: Target,
     pub(super) settings: Settings,
+    pub(super) found: Found,
+    /// Where a database file is made that is only looked at.
+    scratch: OnceLock<TempDir>,
 }
 
 impl Place {
@@ -59,29 +69,45 @@ impl Place {
         }
         let folder = config.parent().map_or_else(PathBuf::new, Path::to_owned);
         let folder = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder })?;
-        let (mut settings, found) = migrations::settings(&folder, None, &variables, flags)?;
+        let (mut settings, mut found) = migrations::settings(&folder, None, &variables, flags)?;
+        if !found.sets("locations") {
+            // Where Flyway looks.
+            settings.locations = vec![FLYWAY_LOCATION.to_owned()];
+        }
+        let target = Target::of_flyway(&mut settings, &folder, &mut found.remarks)
+            .map_err(|(error, hint)| Failure::new(error).hint(hint))?;
         remark(&found.remarks);
-        let target =
-            Target::of_flyway(&mut settings, &folder).map_err(|(error, hint)| Failure::new(error).hint(hint))?;
-        Ok(Self { target, settings })
+        Ok(Self { target, settings, found, scratch: OnceLock::new() })
     }
 
     /// What a project's configuration says.
     pub(super) async fn of_project(config: &Config, flags: &[(String, String)]) -> Result<Self> {
         let (settings, mut found) =
             migrations::settings(&config.folder, config.migrate.as_ref(), &migrations::variables(), flags)?;
-        if settings.url.is_some() {
-            found.remarks.push("`flyway.url` is passed over: `[warehouse] url` says which database this is".to_owned());
+        let login = [settings.url.is_some(), settings.user.is_some(), settings.password.is_some()];
+        if login.contains(&true) {
+            let passed_over = "`flyway.url`, `flyway.user` and `flyway.password` are passed over: `[warehouse] url` says which database this is";
+            found.remarks.push(passed_over.to_owned());
         }
         remark(&found.remarks);
-        Ok(Self { target: Target::of(config).await, settings })
+        Ok(Self { target: Target::of(config).await, settings, found, scratch: OnceLock::new() })
     }
 
-    /// Opens a session and puts the scripts beside it.
-    pub(super) async fn open<'a>(&'a self, told: &'a mut Told) -> Result<Migrator<'a>> {
+    /// Opens a session and puts the scripts beside it. Where nothing is to be touched, a database file that is not
+    /// there is not made either.
+    pub(super) async fn open<'a>(&'a self, touch: Touch, told: &'a mut Told) -> Result<Migrator<'a>> {
         // What lies on this machine is looked at before a connection is made.
         let scripts = longshore_migrate::script::find(&self.settings)?;
-        let database = self.target.open(&self.settings).await.map_err(|error| {
+        let target = match (&self.target, touch) {
+            (Target::DuckDb(config), Touch::No) if self.target.is_unmade() => {
+                let scratch = tempfile::tempdir()?;
+                let path = scratch.path().join(config.path.file_name().unwrap_or_default());
+                self.scratch.get_or_init(|| scratch);
+                Target::DuckDb(DuckDbConfig { path, ..config.clone() })
+            }
+            (target, _) => target.clone(),
+        };
+        let database = target.open(&self.settings).await.map_err(|error| {
             let hint = error.hint.clone();
             let failure = Failure::new(format!("the database cannot be opened: {error}"));
             match hint {
@@ -89,7 +115,7 @@ impl Place {
                 None => failure,
             }
         })?;
-        Ok(Migrator::over(database, &self.settings, scripts, told).await?)
+        Ok(Migrator::over(database, &self.settings, scripts, touch, told).await?)
     }
 }
 
@@ -123,10 +149,9 @@ impl Migrate {
         }
         let place = Place::of(&global.config, &self.flags()?).await?;
         let mut told = Told;
-        let mut migrator = place.open(&mut told).await?;
-        if self.dry_run {
-            migrator.touch_nothing();
-        }
+        let touch =
+            if self.dry_run || matches!(action, Action::Info | Action::Validate) { Touch::No } else { Touch::Yes };
+        let mut migrator = place.open(touch, &mut told).await?;
         match act(&mut migrator, action, global.json && !self.dry_run).await {
             Ok(outcome) => {
                 match (self.dry_run, global.json) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longshore_migrate::script;
-use longshore_migrate::{Migrator, Observer, Pending, Settings};
+use longshore_migrate::{Migrator, Observer, Pending, Settings, Touch};
 use tokio::sync::Mutex;
 
 use super::{Target, settings, variables};
@@ -97,7 +97,7 @@ impl Inner {
         }
         if self.target.is_unmade() {
             let pending = scripts.migrations.iter().map(script::Script::title).collect();
-            return Ok(Some(Pending { pending, failed: None }));
+            return Ok(Some(Pending { pending, ..Pending::default() }));
         }
         self.ask(&settings, scripts).await.map(Some)
     }
@@ -109,7 +109,8 @@ impl Inner {
             fault.cure(error.hint.unwrap_or_else(|| "`longshore check` names the hop that fails".to_owned()))
         })?;
         let mut silent = Silent;
-        let mut migrator = Migrator::over(database, settings, scripts, &mut silent).await.map_err(surroundings)?;
+        let mut migrator =
+            Migrator::over(database, settings, scripts, Touch::No, &mut silent).await.map_err(surroundings)?;
         migrator.pending().await.map_err(surroundings)
     }
 }
@@ -123,6 +124,11 @@ fn has_folder(folder: &Path) -> bool {
 
 /// Why loading cannot go on.
 pub(crate) fn hindrance(pending: &Pending) -> Option<Error> {
+    if pending.is_running {
+        return Some(Error::transient(
+            "a migration of this project's database is under way: loading goes on when it is done",
+        ));
+    }
     if let Some(failed) = &pending.failed {
         let error = Error::environment(format!("the migration `{failed}` of this project failed"));
         return Some(error.cure("`longshore migrate info` shows it; complete or take back what is half done, then `longshore migrate repair` and `longshore migrate`"));

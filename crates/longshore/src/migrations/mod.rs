@@ -80,7 +80,11 @@ impl Target {
     ///
     /// # Errors
     /// They name none, or none that is known: what is wrong, and the cure.
-    pub(crate) fn of_flyway(settings: &mut Settings, folder: &Path) -> Result<Self, (String, String)> {
+    pub(crate) fn of_flyway(
+        settings: &mut Settings,
+        folder: &Path,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self, (String, String)> {
         let Some(url) = &settings.url else {
             return Err((
                 "there is no `longshore.toml` here, and neither `flyway.conf` nor `FLYWAY_URL` names a database"
@@ -90,6 +94,11 @@ impl Target {
         };
         let place = flyway::place(url, settings.user.as_deref())
             .map_err(|why| (format!("`flyway.url`: {why}"), "correct it".to_owned()))?;
+        let passed_over = place.passed_over.iter();
+        remarks.extend(
+            passed_over
+                .map(|name| format!("the parameter `{name}` of `flyway.url` has no meaning here, and is passed over")),
+        );
         if let Some(schema) = &place.schema
             && settings.default_schema.is_none()
             && settings.schemas.is_empty()

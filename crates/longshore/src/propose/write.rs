@@ -127,9 +127,13 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// How a proposed migration begins.
+pub const PROPOSED: &str = "-- Proposed by `longshore init`";
+
 /// The text of a migration that creates the tables.
 pub fn tables(tables: &[&NewTable], warehouse: &dyn Warehouse) -> String {
-    let mut text = "-- Proposed by `longshore init`: types from every row of the files, with room to grow.\n-- Change it before `longshore migrate` applies it; later changes go into a file of their own, V2__add_note.sql.\n".to_owned();
+    let mut text = ": types from every row of the files, with room to grow.\n-- Change it before `longshore migrate` applies it; later changes go into a file of their own, V2__add_note.sql.\n".to_owned();
+    text.insert_str(0, PROPOSED);
     for table in tables {
         text.push('\n');
         text.push_str(&warehouse.create_table_sql(table));

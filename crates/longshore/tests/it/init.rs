@@ -160,11 +160,55 @@ fn without_files_there_is_no_project() {
 fn files_that_are_there_are_not_overwritten() {
     let project = folder();
     put(&project, "in/a.csv", "x\n1\n");
-    put(&project, "migrations/V1__initial_tables.sql", "mine");
-    project.run(&["init", "in"]).exits(2).says("V1__initial_tables.sql` is there already").says("--force");
-    assert!(!project.path("longshore.toml").exists());
+    put(&project, "longshore.toml", "mine");
+    project.run(&["init", "in"]).exits(2).says("`longshore.toml` is there already").says("--force");
     project.run(&["init", "in", "--force", "--apply"]).exits(0).prints("created the table `a`");
+    let first = std::fs::read_to_string(project.path("migrations/V1__initial_tables.sql")).unwrap();
     project.run(&["init", "in", "--force", "--apply"]).exits(0).prints("left the table `a` alone");
+    put(&project, "in/b.csv", "y\n1\n");
+    project.run(&["init", "in", "--force"]).exits(0).prints("wrote `migrations/V2__b.sql`");
+    // A proposal that was never applied may be written over, one that was never is.
+    put(&project, "in/b.csv", "y,z\n1,2\n");
+    project.run(&["init", "in", "--force", "--apply"]).exits(0).prints("created the table `b`");
+    assert_eq!(std::fs::read_to_string(project.path("migrations/V1__initial_tables.sql")).unwrap(), first);
+    assert_eq!(columns(&project, "b"), "y INTEGER, z INTEGER");
+    assert_eq!(crate::harness::files(&project.path("migrations")), ["V1__initial_tables.sql", "V2__b.sql"]);
+}
+
+#[test]
+fn a_migration_is_named_as_the_project_names_its_own() {
+    let project = folder();
+    put(&project, "in/people.csv", "id\n1\n");
+    put(&project, "sql/V3.1__legacy.sql", "CREATE TABLE legacy (id INTEGER);\n");
+    put(&project, "flyway.conf", "flyway.locations=filesystem:sql\n");
+    project
+        .run(&["init", "in", "--apply"])
+        .exits(0)
+        .prints("wrote `sql/V4__people.sql`")
+        .prints("created the table `people`");
+    assert_eq!(project.value("SELECT count(*) FROM legacy"), "0");
+}
+
+#[test]
+fn a_migration_that_would_not_be_applied_is_not_kept() {
+    let project = Project::new(
+        "[[pipeline]]\nname = \"a\"\nmatch = \"a.csv\"\ntable = \"a\"\nmode = \"append\"\n\n[migrate]\ntarget = \"1?\"\n",
+    );
+    put(&project, "migrations/V1__first.sql", "CREATE TABLE first (id INTEGER);\n");
+    project.drop("a.csv", "id\n1\n");
+    project.run(&["init", "--apply"]).exits(2).says("would not be applied by the project's settings").says("`target`");
+    assert_eq!(crate::harness::files(&project.path("migrations")), ["V1__first.sql"]);
+}
+
+#[test]
+fn tables_that_are_there_need_no_migration() {
+    let project = folder();
+    put(&project, "in/orders.csv", "id\n1\n");
+    project.sql("CREATE TABLE orders (id INTEGER)");
+    project.run(&["init", "in"]).exits(0).never_says("migrations");
+    assert!(!project.path("migrations").exists());
+    copy(&project);
+    project.load();
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn the_embedded_warehouse_is_migrated_by_the_same_commands() {
     put(&project, "migrations/R__view.sql", "CREATE OR REPLACE VIEW big AS SELECT * FROM orders WHERE id > 10;\n");
     project.run(&["migrate", "--dry-run"]).exits(0).prints("CREATE TABLE orders (id INTEGER);").prints("COMMIT;");
     project.run(&["migrate", "info"]).exits(0).prints("Schema version: << Empty Schema >>").prints("| Pending |");
+    assert!(!project.path("warehouse.duckdb").exists(), "nothing is made by who only looks");
     assert!(
         project
             .run(&["migrate"])
@@ -180,6 +181,69 @@ fn a_kill_at_any_point_leaves_a_history_that_tells_the_truth() {
 }
 
 #[test]
+fn a_migration_that_runs_is_not_taken_for_one_that_failed() {
+    let project = Project::on(On::Postgres, ORDERS);
+    put(&project, "migrations/V1__orders.sql", "CREATE TABLE orders (id INTEGER);\n");
+    project.run(&["migrate"]).exits(0);
+    put(&project, "migrations/V2__slow.sql", "SELECT pg_sleep(3);\n");
+    put(&project, "migrations/V2__slow.sql.conf", "executeInTransaction=false\n");
+    let mut first = project.command(&["migrate"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    crate::harness::until(|| history(&project).len() == 2, || "the row of version 2".to_owned());
+    project.run(&["migrate", "info"]).exits(0).says("another process migrates this database right now");
+    project.run(&["migrate"]).exits(0).says("waiting for it to end").says("up to date");
+    assert!(first.wait().unwrap().success());
+    assert!(truth(&history(&project)[1]));
+}
+
+#[test]
+fn a_lock_that_a_script_gives_away_is_taken_again() {
+    let project = Project::on(On::Postgres, "");
+    put(&project, "migrations/V1__discard.sql", "DISCARD ALL;\n");
+    put(&project, "migrations/V2__slow.sql", "SELECT pg_sleep(1); CREATE TABLE t3 (x int);\n");
+    let mut others: Vec<_> =
+        (0..3).map(|_| project.command(&["migrate"]).stderr(std::process::Stdio::null()).spawn().unwrap()).collect();
+    for other in &mut others {
+        assert!(other.wait().unwrap().success());
+    }
+    assert_eq!(history(&project).len(), 2);
+}
+
+#[test]
+fn a_repeatable_that_names_the_time_holds_no_load_back() {
+    let project = Project::new(ORDERS);
+    put(&project, "migrations/V1__orders.sql", "CREATE TABLE orders (id INTEGER);\n");
+    put(&project, "migrations/R__time.sql", "CREATE OR REPLACE VIEW t AS SELECT '${flyway:timestamp}' AS t;\n");
+    project.drop("orders-1.csv", "id\n1\n");
+    project.run(&["run", "--once"]).exits(1);
+    project.run(&["migrate"]).exits(0);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    project.load();
+}
+
+#[test]
+fn values_of_placeholders_and_settings_before_are_kept_apart() {
+    let project = Project::on(
+        On::Postgres,
+        "[migrate]\nplaceholders = { pw = \"hush77\" }\ndefault_schema = \"app\"\ninit_sql = \"CREATE TABLE IF NOT EXISTS public.made (id int)\"\n",
+    );
+    put(&project, "migrations/V1__u.sql", "CREATE TABLE a (id int);\nSELECT '${pw}', nonsense;\n");
+    put(&project, "migrations/beforeMigrate.sql", "CREATE TABLE IF NOT EXISTS marks (id int);\n");
+    project.run(&["migrate", "--dry-run"]).exits(0).prints("hush77");
+    assert_eq!(project.rows("SELECT 1 FROM pg_tables WHERE tablename = 'made'"), [""; 0], "a dry run touches nothing");
+    let ran = project.run(&["migrate"]).exits(1).says("SELECT '${pw}', nonsense");
+    assert!(!ran.stderr.contains("hush77"), "{}", ran.stderr);
+    assert_eq!(project.value("SELECT schemaname FROM pg_tables WHERE tablename = 'marks'"), "app");
+    put(
+        &project,
+        "migrations/V1__u.sql",
+        "BEGIN; CREATE TABLE c1 (x int); COMMIT AND CHAIN; CREATE TABLE c2 (x int);\n",
+    );
+    project.run(&["migrate"]).exits(0);
+    assert_eq!(project.value("SELECT count(*) FROM pg_tables WHERE tablename IN ('c1', 'c2')"), "2");
+    assert_eq!(project.value("SELECT success FROM app.flyway_schema_history"), "t");
+}
+
+#[test]
 fn two_processes_at_once_apply_everything_once() {
     for place in [On::Directory, On::Postgres] {
         let project = Project::on(place, "");
@@ -211,7 +275,11 @@ fn settings_stand_in_the_configuration_in_flyways_files_and_in_the_environment()
         "conf/flyway.conf",
         "flyway.locations=filesystem:elsewhere\nflyway.placeholders.only=conf\nflyway.driver=x\nflyway.url=jdbc:postgresql://h/db\n",
     );
-    project.run(&["migrate"]).exits(0).says("`flyway.driver` in").says("`flyway.url` is passed over");
+    project
+        .run(&["migrate"])
+        .exits(0)
+        .says("`flyway.driver` in")
+        .says("are passed over: `[warehouse] url` says which database this is");
     assert_eq!(project.rows("SELECT who, o FROM a"), ["toml|conf"]);
     assert_eq!(project.value("SELECT count(*) FROM own_history"), "1");
     put(&project, "sql/R__v.sql", "CREATE OR REPLACE VIEW v AS SELECT '${who}' AS who;\n");
