@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use longshore_migrate::Touch;
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 
@@ -193,7 +192,7 @@ fn step(command: &str, why: &str) {
 async fn migrate(project: &Global) -> Result<()> {
     let place = Place::of(&project.config, &[]).await?;
     let mut told = Told;
-    let done = place.open(Touch::Yes, &mut told).await?.migrate().await?;
+    let done = place.open(&mut told).await?.migrate().await?;
     let migrations = output::counted(done.migrations_executed as u64, "migration");
     outln!("{migrations} applied, now at version {}", done.target_schema_version.unwrap_or_default());
     Ok(())

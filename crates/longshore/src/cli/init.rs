@@ -360,7 +360,7 @@ async fn apply(config: &Config) -> Result<()> {
         place.settings.baseline_version = Version::of_history(BEFORE);
     }
     let mut told = Told;
-    place.open(Touch::Yes, &mut told).await?.migrate().await?;
+    place.open(&mut told).await?.migrate().await?;
     Ok(())
 }
 
@@ -476,7 +476,7 @@ async fn own_proposal(place: &Migrations) -> Option<PathBuf> {
         return None;
     }
     let mut told = Told;
-    let pending = place.open(Touch::No, &mut told).await.ok()?.pending().await.ok()?;
+    let pending = place.look(Touch::No, &mut told).await.ok()?.pending().await.ok()?;
     pending.pending.contains(&last.title()).then_some(last.path)
 }
 

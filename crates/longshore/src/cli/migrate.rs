@@ -93,20 +93,28 @@ impl Place {
         Ok(Self { target: Target::of(config).await, settings, found, scratch: OnceLock::new() })
     }
 
-    /// Opens a session and puts the scripts beside it. Where nothing is to be touched, a database file that is not
-    /// there is not made either.
-    pub(super) async fn open<'a>(&'a self, touch: Touch, told: &'a mut Told) -> Result<Migrator<'a>> {
+    /// Opens a session and puts the scripts beside it.
+    pub(super) async fn open<'a>(&'a self, told: &'a mut Told) -> Result<Migrator<'a>> {
+        self.beside(&self.target, Touch::Yes, told).await
+    }
+
+    /// The same, to look: a database file that is not there is not made; an empty one elsewhere stands in for it.
+    pub(super) async fn look<'a>(&'a self, touch: Touch, told: &'a mut Told) -> Result<Migrator<'a>> {
+        let Target::DuckDb(config) = &self.target else {
+            return self.beside(&self.target, touch, told).await;
+        };
+        if !self.target.is_unmade() {
+            return self.beside(&self.target, touch, told).await;
+        }
+        let scratch = tempfile::tempdir()?;
+        let path = scratch.path().join(config.path.file_name().unwrap_or_default());
+        self.scratch.get_or_init(|| scratch);
+        self.beside(&Target::DuckDb(DuckDbConfig { path, ..config.clone() }), touch, told).await
+    }
+
+    async fn beside<'a>(&'a self, target: &Target, touch: Touch, told: &'a mut Told) -> Result<Migrator<'a>> {
         // What lies on this machine is looked at before a connection is made.
         let scripts = longshore_migrate::script::find(&self.settings)?;
-        let target = match (&self.target, touch) {
-            (Target::DuckDb(config), Touch::No) if self.target.is_unmade() => {
-                let scratch = tempfile::tempdir()?;
-                let path = scratch.path().join(config.path.file_name().unwrap_or_default());
-                self.scratch.get_or_init(|| scratch);
-                Target::DuckDb(DuckDbConfig { path, ..config.clone() })
-            }
-            (target, _) => target.clone(),
-        };
         let database = target.open(&self.settings).await.map_err(|error| {
             let hint = error.hint.clone();
             let failure = Failure::new(format!("the database cannot be opened: {error}"));
@@ -149,9 +157,10 @@ impl Migrate {
         }
         let place = Place::of(&global.config, &self.flags()?).await?;
         let mut told = Told;
-        let touch =
-            if self.dry_run || matches!(action, Action::Info | Action::Validate) { Touch::No } else { Touch::Yes };
-        let mut migrator = place.open(touch, &mut told).await?;
+        // Who only looks makes no database file; its callbacks run all the same.
+        let is_look = self.dry_run || matches!(action, Action::Info | Action::Validate);
+        let touch = if self.dry_run { Touch::No } else { Touch::Yes };
+        let mut migrator = if is_look { place.look(touch, &mut told).await? } else { place.open(&mut told).await? };
         match act(&mut migrator, action, global.json && !self.dry_run).await {
             Ok(outcome) => {
                 match (self.dry_run, global.json) {
