@@ -5,8 +5,8 @@ use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinCon
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::harness::{On, Project, numbered};
-use crate::s3::{ACCESS_KEY, MemoryS3, REGION, SECRET_KEY};
+use crate::harness::{On, Project, numbered, until};
+use crate::s3::{ACCESS_KEY, Fault as S3Fault, MemoryS3, On as S3On, REGION, SECRET_KEY};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
 
@@ -138,6 +138,35 @@ fn the_titanic_is_the_same_in_every_warehouse() {
     assert_eq!(redshift, loaded(On::Postgres));
 }
 
+/// Every type that Redshift has and that is loaded, in the words of each.
+fn every_type(on: On) -> String {
+    let (long, doc, raw) = match on {
+        On::Redshift => ("varchar(max)", "super", "varbyte(16)"),
+        On::Postgres => ("varchar(65535)", "json", "bytea"),
+        _ => ("varchar(65535)", "json", "blob"),
+    };
+    format!(
+        "CREATE TABLE t (id integer, small smallint, big bigint, flag boolean, price decimal(9,2), wide decimal(38,10),
+            digits decimal(38,0), half real, whole double precision, code char(4), word varchar(20), long {long},
+            doc {doc}, octets {raw}, day date, clock time, moment timestamp, instant timestamp with time zone)"
+    )
+}
+
+/// All of its columns, as texts that are the same where the values are.
+fn every_value(on: On) -> String {
+    let (doc, raw) = match on {
+        On::Redshift => ("json_serialize(doc)", "to_hex(octets)"),
+        On::Postgres => ("doc", "encode(octets, 'hex')"),
+        _ => ("doc", "lower(hex(octets))"),
+    };
+    format!(
+        "SELECT id, small, big, CASE WHEN flag THEN 'yes' WHEN NOT flag THEN 'no' END AS f, price, wide, digits, half,
+            whole, coalesce('[' || rtrim(code) || ']', 'NULL') AS c, coalesce('[' || word || ']', 'NULL') AS w,
+            length(long) AS n, md5(long) AS l, {doc} AS d, {raw} AS r, day, clock, moment, instant
+         FROM t ORDER BY id"
+    )
+}
+
 #[test]
 fn the_same_bytes_make_the_same_values_as_in_postgresql() {
     const COLUMNS: &str = "id integer, small smallint, big bigint, flag boolean, price decimal(9,2),
@@ -231,6 +260,7 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
     let before = project.store().keys();
     let ran = project.run(&["plan", "--sql"]).exits(0);
     for part in [
+        "-- Filled in by a load itself: its id and time, the word after NULL AS, ",
         "-- pipeline `t`: the next load, of 2 objects\n",
         "CREATE TEMP TABLE ",
         "DISTSTYLE KEY DISTKEY (\"c0\")",
@@ -244,7 +274,16 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
     }
     let json = project.run(&["plan", "--sql", "--json"]).exits(0).json();
     assert_eq!(json[0]["objects"], serde_json::json!(["pending/1.csv", "pending/2.csv"]));
-    assert!(json[0]["statements"].as_array().unwrap().len() < 20);
+    let statements: Vec<&str> =
+        json[0]["statements"].as_array().unwrap().iter().map(|sql| sql.as_str().unwrap()).collect();
+    let load = statements.iter().position(|sql| sql.starts_with("SET application_name")).unwrap();
+    assert!(statements.len() - load < 20);
+    // Before these it looks into the ledger.
+    for part in
+        ["\"identity\" IN ('", "\"key\" IN ('pending/1.csv'", " ORDER BY \"modified_at\" DESC", "SELECT h.\"epoch\""]
+    {
+        assert!(statements[..load].iter().any(|sql| sql.contains(part)), "{part}");
+    }
     assert_eq!(project.store().keys(), before);
     project.load();
     assert_eq!(project.rows(T), ["1|a|7", "2|b|7"]);
@@ -276,7 +315,7 @@ fn plan_says_where_there_are_no_statements() {
     let project = Project::new(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
     project.drop("1.csv", numbered([1]));
-    let ran = project.run(&["plan", "--sql"]).exits(2);
+    let ran = project.run(&["plan", "--sql"]).exits(1);
     assert!(ran.stderr.contains("is no list of statements in this warehouse"), "{}", ran.stderr);
 }
 
@@ -376,6 +415,35 @@ fn a_login_is_asked_of_iam_for_every_connection() {
             head.contains("authorization: aws4-hmac-sha256 credential=longshoretest/") && head.contains(&scope),
             "{head}"
         );
+    }
+}
+
+#[test]
+fn a_login_that_iam_throttles_is_asked_for_again() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    for (setting, variable, body) in [
+        (
+            "cluster = \"analytics\"",
+            "AWS_ENDPOINT_URL_REDSHIFT",
+            "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>",
+        ),
+        (
+            "workgroup = \"shop\"",
+            "AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS",
+            r#"{"__type":"com.amazonaws#ThrottlingException","message":"Rate exceeded"}"#,
+        ),
+    ] {
+        project.write_config(&config);
+        with_login(&project, setting);
+        let (url, _) = service("400 Bad Request", body.to_owned());
+        let ran = project.run_with(&["run", "--once"], &[(variable, &url)]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let status = project.run(&["status"]);
+        assert!(!status.stdout.contains("waits since"), "no pause: {}", status.stdout);
+        assert_eq!(project.keys(), ["pending/1.csv"]);
     }
 }
 
