@@ -207,6 +207,29 @@ fn a_value_that_does_not_fit_is_a_reject_by_the_lengths_of_redshift() {
 }
 
 #[test]
+fn a_text_that_is_no_ascii_is_a_reject_where_the_column_is_a_char() {
+    let project = Project::on_redshift(&pipeline("mode = \"append\"\nmax_rejects = 2"));
+    project.sql("CREATE TABLE t (id integer, code char(4))");
+    project.drop("1.csv", "id,code\n1,ab\n2,äb\n3,abcd  \n4,\"é\"\n5,\n");
+    project.load();
+    assert_eq!(project.rows("SELECT id, rtrim(code) FROM t ORDER BY id"), ["1|ab", "3|abcd", "5|-"]);
+    let rejects = project.run(&["rejects", "pending/1.csv", "--json"]).exits(0).json();
+    let rejects = rejects["rejects"].as_array().unwrap();
+    assert_eq!(rejects.iter().map(|reject| &reject["line"]).collect::<Vec<_>>(), [3, 5]);
+    assert!(rejects[0].to_string().contains("expected ASCII"), "{}", rejects[0]);
+    assert!(project.keys().iter().any(|key| key.starts_with("rejected/")), "{:?}", project.keys());
+    // One too many: the object fails, and it alone.
+    project.drop("2.csv", "id,code\n6,ä\n7,ö\n8,ü\n");
+    project.drop("3.csv", "id,code\n9,a\n");
+    project.load_some();
+    assert_eq!(project.value("SELECT count(*) FROM t"), "4");
+    assert!(
+        project.keys().contains(&"failed/<date>/2.csv".to_owned())
+            || project.keys().iter().any(|key| key.starts_with("failed/"))
+    );
+}
+
+#[test]
 fn a_role_that_may_not_read_pauses_and_is_named_with_its_cure() {
     let project = Project::on_redshift(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
