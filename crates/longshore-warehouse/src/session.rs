@@ -176,6 +176,17 @@ impl Session {
         &self,
         doing: impl Fn() -> String,
         work: impl Future<Output = Result<T, Error>>,
+    /// Runs something short that may stand in the server's queue for so much longer.
+    pub(crate) async fn ask_within(
+        &self,
+        longer: Duration,
+        sql: &str,
+        doing: impl Fn() -> String,
+    ) -> Result<Vec<Answer>, WarehouseError> {
+        let done = self.within(longer, &doing, self.run(sql)).await?;
+        done.map_err(|error| (self.pool.failed)(&doing(), &error))
+    }
+
     ) -> Result<T, WarehouseError> {
         let done = self.within(Duration::ZERO, &doing, work).await?;
         done.map_err(|error| (self.pool.failed)(&doing(), &error))

@@ -253,7 +253,8 @@ impl RedshiftLoad {
     async fn tidy(&mut self) {
         let Some(session) = self.session.take() else { return };
         if !self.lines.is_empty()
-            && let Err(error) = session.ask(&self.sql().drop(), || self.doing("removing what was staged for")).await
+            && let Err(error) =
+                session.ask_within(LONGEST, &self.sql().drop(), || self.doing("removing what was staged for")).await
         {
             tracing::debug!("{error}");
             return;

@@ -85,6 +85,16 @@ impl RedshiftBench {
         self.connection.get_or_init(|| connect(self.standin.url())).await
     }
 
+    /// Another client of the stand-in.
+    pub(crate) async fn client(&self) -> Connection {
+        connect(self.standin.url()).await
+    }
+
+    /// A warehouse by other settings than the bench's own.
+    pub(crate) fn warehouse_by(&self, change: impl FnOnce(RedshiftConfig) -> RedshiftConfig) -> Redshift {
+        Redshift::new(change(config_of(&self.standin.url(), &self.s3)))
+    }
+
     /// A connection to the PostgreSQL behind, which knows the types of SUPER and VARBYTE by their numbers.
     async fn behind(&self) -> &Connection {
         self.behind.get_or_init(|| connect(self.database.admin_url())).await

@@ -1,12 +1,17 @@
 //! What goes wrong on the way into Redshift, and what becomes of the load.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use longshore_postgres::{Config, Credential, Credentials, CredentialsError};
+use longshore_warehouse::redshift::RedshiftConfig;
 use longshore_warehouse::testing::conformance::{
     Bench, Object, block_on, cells, kind_of, load, object, open, plan, refused_at, rows_of, try_load, try_load_with,
     upsert, write_all,
 };
-use longshore_warehouse::{Committed, Kind, Mode};
+use longshore_warehouse::{Committed, Kind, LoadId, Mode, Severity, Warehouse};
 use redshift_standin::Fault;
 
 use crate::bench::{Lent, RedshiftBench};
@@ -28,19 +33,37 @@ fn staged(bench: &Lent) -> Vec<String> {
     bench.of_standin().s3.keys().into_iter().filter(|key| key.starts_with("staging/")).collect()
 }
 
+/// The tables of the ledger, by the beginning of their names.
+async fn of_ledger(bench: &Lent, kind: &str) -> String {
+    let found = rows_of(
+        bench,
+        &format!(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'longshore' AND c.relname LIKE '{kind}%'"
+        ),
+    )
+    .await;
+    format!("longshore.{}", found[0])
+}
+
+/// A session that has the fence of the only table, as the load `name` would have it.
+async fn hold_the_fence(bench: &Lent, name: &str) -> longshore_postgres::Connection {
+    let head = of_ledger(bench, "head").await;
+    let holder = bench.of_standin().client().await;
+    for sql in ["BEGIN".to_owned(), format!("UPDATE {head} SET epoch = epoch /* fence of {name} */")] {
+        holder.batch_execute(&sql).await.unwrap();
+    }
+    holder
+}
+
 /// Ends the bench where no runtime minds that it waits.
 async fn end(bench: Lent) {
     tokio::task::spawn_blocking(move || drop(bench)).await.unwrap();
 }
 
 async fn entries(bench: &Lent) -> Vec<String> {
-    let ledger = rows_of(
-        bench,
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'longshore' AND c.relname LIKE 'ledger%'",
-    )
-    .await;
-    rows_of(bench, &format!("SELECT key, rows_loaded FROM longshore.{} ORDER BY 1", ledger[0])).await
+    let ledger = of_ledger(bench, "ledger").await;
+    rows_of(bench, &format!("SELECT key, rows_loaded FROM {ledger} ORDER BY 1")).await
 }
 
 #[test]
@@ -255,4 +278,35 @@ fn identity_and_defaults_are_left_to_the_table_and_kept_by_an_upsert() {
         assert_eq!(before[0].replace("|a|7", "|b|8"), after[0]);
         end(bench).await;
     });
+}
+
+#[test]
+fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
+    block_on(async {
+        let bench = with_table().await;
+        let hasty =
+            bench.of_standin().warehouse_by(|config| RedshiftConfig { patience: Duration::from_millis(700), ..config });
+        for words in ["select h.", "select \"table_name\"", "insert into \"longshore\".\"ledger", "drop table"] {
+            let late = Fault::Delay(Duration::from_millis(1500));
+            bench.of_standin().standin.faults().at(words, 1, late);
+        }
+        let one = [object("a", 1, &["1|a"])];
+        let spec = plan(&hasty, "t", Mode::Append, COLUMNS, &one).await;
+        let answer = try_load_with(&hasty, spec, &one).await;
+        assert!(matches!(answer, Ok(Committed::Loaded(_))), "{answer:?}");
+        assert!(bench.of_standin().standin.faults().are_spent());
+        end(bench).await;
+    });
+}
+
+/// Gives out the stand-in's own login, and counts how often.
+#[derive(Debug)]
+struct Counting(AtomicU32);
+
+#[async_trait::async_trait]
+impl Credentials for Counting {
+    async fn fetch(&self) -> Result<Credential, CredentialsError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Credential { user: "awsuser".to_owned(), password: "Not-A-Secret-1".into() })
+    }
 }
