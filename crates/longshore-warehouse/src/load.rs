@@ -44,7 +44,7 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// [`Load::commit`]. Bounded wait: `Kind::Busy`.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError>;
 
-    /// The statements that this load would send from its first row to its end, for somebody who wants to
+    /// The statements that this load would send, its looks into the ledger first, for somebody who wants to
     /// read them; nothing is begun and nothing secret is in them.
     ///
     /// # Errors

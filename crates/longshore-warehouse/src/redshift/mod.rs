@@ -39,8 +39,8 @@ use self::ledger::Ledger;
 pub use self::staging::{Staged, Staging};
 use crate::session::{Pool, Session};
 use crate::{
-    Begun, Candidate, Cursor, Entry, EntryKind, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName,
-    Swept, Table, TableName, Tally, Warehouse, WarehouseError, entries,
+    Begun, Candidate, Cursor, Entry, EntryKind, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, ObjectSpec,
+    QualifiedName, Swept, Table, TableName, Tally, Warehouse, WarehouseError, entries,
 };
 
 /// What [`RedshiftConfig::slices`] should be where nobody knows better: the smallest clusters have 2 to 4.
@@ -286,7 +286,15 @@ impl Warehouse for Redshift {
             (session, looked)
         };
         let (plan, ledger, epoch) = self.shared.pool.with(look).await?;
-        script(&self.shared.config, spec, &plan, &ledger, epoch)
+        let candidate = |object: &ObjectSpec| Candidate {
+            identity: object.identity,
+            pipeline: spec.pipeline.clone(),
+            key: object.key.clone(),
+        };
+        let candidates: Vec<Candidate> = spec.objects.iter().map(candidate).collect();
+        let mut statements = ledger.looks_sql(&candidates, &spec.objects);
+        statements.extend(script(&self.shared.config, spec, &plan, &ledger, epoch)?);
+        Ok(statements)
     }
 
     /// Removes what loads left in the staging bucket. Their temporary tables ended with their sessions, and a

@@ -343,6 +343,26 @@ fn plan_says_where_there_are_no_statements() {
 }
 
 #[test]
+fn plan_finds_the_load_of_every_pipeline_that_has_one() {
+    let one = |name: &str, table: &str| {
+        format!("[[pipeline]]\nname = \"{name}\"\nmatch = \"{name}-*.csv\"\ntable = \"{table}\"\n{APPEND}\n")
+    };
+    let project = Project::on_redshift(&[one("a", "t"), one("b", "t"), one("c", "missing"), one("d", "u")].concat());
+    project.sql("CREATE TABLE t (id integer, name varchar(20)); CREATE TABLE u (id integer, name varchar(20))");
+    for n in 0..1_050 {
+        project.drop(&format!("a-{n:04}.csv"), numbered([n]));
+    }
+    for name in ["b", "c", "d"] {
+        project.drop(&format!("{name}-1.csv"), numbered([1]));
+    }
+    let ran = project.run(&["plan", "--sql"]).exits(1);
+    for name in ["a", "b", "d"] {
+        assert!(ran.stdout.contains(&format!("-- pipeline `{name}`: the next load")), "{name}");
+    }
+    assert!(ran.stderr.contains("pipeline `c`:\nerror: ") && ran.stderr.contains("missing"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_configuration_says_what_redshift_needs() {
     let project = Project::on_redshift(&pipeline(APPEND));
     let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
