@@ -47,6 +47,10 @@ use crate::{
 pub const SLICES: u16 = 4;
 
 /// Where the database and its staging bucket are, and how long to wait.
+/// What [`RedshiftConfig::hold`] should be: longer than most loads hold a fence, and than it takes to end the
+/// session of a dead one. What was staged is kept that long.
+pub const HOLD: Duration = Duration::from_secs(600);
+
 #[derive(Debug, Clone)]
 pub struct RedshiftConfig {
     /// Where and as whom to connect.
@@ -61,9 +65,11 @@ pub struct RedshiftConfig {
     pub prefix: String,
     /// The number of slices that read a load's parts at once ([`SLICES`]).
     pub slices: u16,
-    /// How long to wait for a table's fence.
+    /// How long to wait for a table's fence at a time.
     pub wait: Duration,
     /// How long the server may take for a short statement before it is given up.
+    /// How long to wait for it in all ([`HOLD`]).
+    pub hold: Duration,
     pub patience: Duration,
     /// A word, the same for all processes of one project and for no other project: what others staged is
     /// not swept away.
@@ -427,6 +433,7 @@ mod tests {
     #[test]
     fn a_load_has_as_many_statements_for_many_objects_as_for_one() {
         // Before these come four that describe the table and look into its ledger.
+            hold: HOLD,
         const BEFORE: usize = 4;
         let role = || Authorization::IamRole("arn:aws:iam::123456789012:role/longshore".to_owned());
         let append = || script_of(Mode::Append, &["id", "name"], 1, role());

@@ -116,6 +116,7 @@ fn config_of(url: &str, s3: &Arc<MemoryS3>) -> RedshiftConfig {
         prefix: "staging/".to_owned(),
         slices: SLICES,
         wait: Duration::from_millis(1500),
+        hold: Duration::from_secs(20),
         patience: Duration::from_secs(8),
         project: "suite".to_owned(),
     }

@@ -157,6 +157,7 @@ impl Staging for Bucket {
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), WarehouseError> {
+        hold: Duration::from_secs(60),
         for key in keys {
             self.client.delete_object().bucket(&self.name).key(key).send().await.map_err(failed)?;
         }

@@ -281,6 +281,44 @@ fn identity_and_defaults_are_left_to_the_table_and_kept_by_an_upsert() {
 }
 
 #[test]
+fn a_fence_that_is_held_for_long_costs_no_second_staging() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let read = |bench: &Lent| bench.of_standin().s3.count("GetObject");
+        let before = read(&bench);
+        let letting_go = async {
+            // Longer than one try waits.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            holder.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let one = [object("a", 1, &["1|a", "2|b"])];
+        let (answer, ()) = tokio::join!(try_load(&bench, "t", Mode::Append, COLUMNS, &one), letting_go);
+        assert!(matches!(answer, Ok(Committed::Loaded(_))), "{answer:?}");
+        // One manifest and one part, once each.
+        assert_eq!(read(&bench) - before, 2);
+        assert_eq!(entries(&bench).await, ["a|2", "first|1"]);
+
+        // It is bounded.
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let hasty = bench.of_standin().warehouse_by(|config| RedshiftConfig {
+            wait: Duration::from_millis(300),
+            hold: Duration::from_secs(1),
+            ..config
+        });
+        let two = [object("b", 2, &["3|c"])];
+        let spec = plan(&hasty, "t", Mode::Append, COLUMNS, &two).await;
+        let began = std::time::Instant::now();
+        assert_eq!(kind_of(try_load_with(&hasty, spec, &two).await), Kind::Busy);
+        assert!(began.elapsed() >= Duration::from_secs(1));
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
+        end(bench).await;
+    });
+}
+
+#[test]
 fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
     block_on(async {
         let bench = with_table().await;
