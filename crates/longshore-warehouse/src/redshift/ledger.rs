@@ -121,8 +121,14 @@ impl Ledger {
     }
 
     /// The fence: the first statement of a load's transaction. It changes one row, or somebody was faster.
-    pub(super) fn fence_sql(&self, epoch: i64) -> String {
-        format!("UPDATE {} SET \"epoch\" = {} WHERE \"epoch\" = {epoch}", self.head(), epoch + 1)
+    /// Its comment says whose it is: a session that is left over is found by it (`sessions.rs`).
+    pub(super) fn fence_sql(&self, epoch: i64, load: &str) -> String {
+        format!(
+            "UPDATE {} SET \"epoch\" = {} WHERE \"epoch\" = {epoch} {}",
+            self.head(),
+            epoch + 1,
+            super::sessions::tag(load)
+        )
     }
 
     /// The fence's epoch, beside the entries of some objects.
@@ -619,7 +625,7 @@ mod tests {
         assert_eq!(ledger.suffix.len(), 16);
         assert_ne!(ledger.suffix, Ledger::of(&QualifiedName::new("public", "order")).suffix);
         assert_eq!(
-            ledger.fence_sql(7),
+            ledger.fence_sql(7, "longshore load project"),
             format!("UPDATE \"longshore\".\"head_{0}\" SET \"epoch\" = 8 WHERE \"epoch\" = 7", ledger.suffix)
         );
         let [schema, meta, head, entries] = ledger.create_sql();

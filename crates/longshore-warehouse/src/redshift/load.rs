@@ -103,6 +103,11 @@ impl RedshiftLoad {
         self.session.as_ref().ok_or_else(gone)
     }
 
+    /// How its session and its fence are called.
+    pub(super) fn name(&self) -> String {
+        crate::session::name_of(self.spec.load_id, &self.shared.config.project)
+    }
+
     pub(super) fn doing(&self, what: &str) -> String {
         format!("{what} `{}`", self.plan.table.table.name)
     }

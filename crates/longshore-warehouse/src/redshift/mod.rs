@@ -20,6 +20,7 @@ mod parts;
 mod plan;
 mod quote;
 mod refusal;
+mod sessions;
 mod sql;
 mod staging;
 mod transaction;
@@ -223,7 +224,7 @@ fn script(
     script.extend([
         sql::timeout_sql(config.wait),
         "BEGIN".to_owned(),
-        ledger.fence_sql(epoch),
+        ledger.fence_sql(epoch, &crate::session::name_of(spec.load_id, &config.project)),
         sql::timeout_sql(load::LONGEST),
         ledger.fenced_sql(&spec.objects, newer_than),
     ]);
@@ -303,11 +304,22 @@ impl Warehouse for Redshift {
         Ok(statements)
     }
 
-    /// Removes what loads left in the staging bucket. Their temporary tables ended with their sessions, and a
-    /// session that is left over cannot pass the fence any more.
+    /// Removes what loads left in the staging bucket, and ends sessions that hold a fence. Temporary tables end
+    /// with their sessions.
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
         let config = &self.shared.config;
-        staging::sweep(config.staging.as_ref(), &config.prefix, &config.project, live, before).await
+        let sweep = |session: Session| async {
+            let ended = sessions::sweep(&session, &config.project, live, before).await;
+            (session, ended)
+        };
+        let ended = self.shared.pool.with(sweep).await;
+        let swept = staging::sweep(config.staging.as_ref(), &config.prefix, &config.project, live, before).await?;
+        // What the server does not tell holds back nothing: a session that is left over ends some day.
+        let backends = ended.unwrap_or_else(|error| {
+            tracing::debug!("{error}");
+            0
+        });
+        Ok(Swept { backends, ..swept })
     }
 
     async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding> {

@@ -131,7 +131,7 @@ impl RedshiftLoad {
         self.ask(&sql::timeout_sql(wait), doing).await?;
         self.ask("BEGIN", doing).await?;
         let session = self.session()?;
-        let fence = self.ledger.fence_sql(self.epoch);
+        let fence = self.ledger.fence_sql(self.epoch, &self.name());
         let fenced = session.within(wait, || self.doing(doing), session.run(&fence)).await?;
         match fenced.map(|answers| answers.last().map_or(0, |answer| answer.count)) {
             Ok(0) => Ok(Some(Ended::Raced)),

@@ -319,6 +319,51 @@ fn a_fence_that_is_held_for_long_costs_no_second_staging() {
 }
 
 #[test]
+fn the_session_of_a_dead_load_that_holds_the_fence_is_ended() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let (dead, warehouse) = (LoadId::draw(), bench.warehouse());
+        let later = jiff::Timestamp::now() + Duration::from_secs(60);
+        let alive = HashSet::from([dead]);
+        for (load, live, before, ended) in [
+            (format!("longshore {dead} suite"), &alive, later, 0),
+            (format!("longshore {dead} suite"), &HashSet::new(), dead.drawn_at().unwrap(), 0),
+            (format!("longshore {dead} another"), &HashSet::new(), later, 0),
+            ("somebody else".to_owned(), &HashSet::new(), later, 0),
+            (format!("longshore {dead} suite"), &HashSet::new(), later, 1),
+        ] {
+            let holder = hold_the_fence(&bench, &load).await;
+            assert_eq!(warehouse.sweep(live, before).await.unwrap().backends, ended, "{load}");
+            let is_over = holder.batch_execute("ROLLBACK").await.is_err();
+            assert_eq!(is_over, ended == 1, "{load}");
+        }
+        // One that is over holds nothing.
+        assert_eq!(warehouse.sweep(&HashSet::new(), later).await.unwrap().backends, 0);
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("a", 1, &["1|a"])]).await;
+
+        // The fence of a load bears its name: while it waits for its COMMIT, it is found by it.
+        bench.of_standin().standin.faults().at(
+            "insert into \"public\"",
+            1,
+            redshift_standin::Fault::Delay(Duration::from_secs(2)),
+        );
+        let two = [object("b", 2, &["2|b"])];
+        let spec = plan(warehouse.as_ref(), "t", Mode::Append, COLUMNS, &two).await;
+        let sweeping = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            bench.rival().sweep(&HashSet::new(), later).await.unwrap().backends
+        };
+        let (answer, ended) = tokio::join!(try_load_with(warehouse.as_ref(), spec, &two), sweeping);
+        assert_eq!(ended, 1);
+        assert_eq!(kind_of(answer), Kind::Unreachable);
+        load(&bench, "t", Mode::Append, COLUMNS, &two).await;
+        assert_eq!(entries(&bench).await, ["a|1", "b|1", "first|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
 fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
     block_on(async {
         let bench = with_table().await;
@@ -347,4 +392,33 @@ impl Credentials for Counting {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Credential { user: "awsuser".to_owned(), password: "Not-A-Secret-1".into() })
     }
+}
+
+#[test]
+fn a_user_sees_and_ends_sessions_of_their_own_only() {
+    block_on(async {
+        let bench = with_table().await;
+        bench.execute("CREATE USER loader PASSWORD 'Loader-1'").await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let url = bench.of_standin().standin.url().replace("awsuser:Not-A-Secret-1", "loader:Loader-1");
+        let loader = Config::with_environment(&url, &|_| None).unwrap().connect().await.unwrap();
+        let pid = |rows: &[tokio_postgres::SimpleQueryMessage]| {
+            rows.iter().find_map(|row| match row {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+        };
+        let held = "SELECT pid FROM svv_transactions WHERE granted";
+        assert_eq!(pid(&loader.simple_query(held).await.unwrap()), None);
+        assert_eq!(pid(&loader.simple_query("SELECT session_id FROM sys_query_history").await.unwrap()), None);
+        let owner = bench.of_standin().client().await;
+        let holding = pid(&owner.simple_query(held).await.unwrap()).unwrap();
+        let end = format!("SELECT pg_terminate_backend({holding})");
+        assert_eq!(loader.batch_execute(&end).await.unwrap_err().code().unwrap().code(), "42501");
+        owner.batch_execute(&end).await.unwrap();
+        assert!(holder.batch_execute("ROLLBACK").await.is_err());
+        assert_eq!(pid(&owner.simple_query(held).await.unwrap()), None);
+        end(bench).await;
+    });
 }
