@@ -64,8 +64,9 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// Finds; never fails.
     async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding>;
 
-    /// The statements that create the ledger, for somebody who may, when this user may not.
-    fn ledger_sql(&self) -> String;
+    /// The statements that create the ledger, for somebody who may, when this user may not. Connects only
+    /// where nothing else says who this user is.
+    async fn ledger_sql(&self) -> Result<String, WarehouseError>;
 
     /// The CREATE TABLE statement for a table that `init` proposes, in this warehouse's words.
     fn create_table_sql(&self, table: &NewTable) -> String;

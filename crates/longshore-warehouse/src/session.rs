@@ -53,6 +53,11 @@ impl Pool {
         self.config.user()
     }
 
+    /// Whether that is known only once there is a connection.
+    pub(crate) fn has_fetched_user(&self) -> bool {
+        self.config.fetches_login()
+    }
+
     /// Where it connects, without secrets.
     pub(crate) fn describe(&self) -> String {
         self.config.describe()
@@ -171,11 +176,6 @@ impl Session {
         self.soon(doing, self.run(sql)).await
     }
 
-    /// Bounds the wait for something short.
-    pub(crate) async fn soon<T>(
-        &self,
-        doing: impl Fn() -> String,
-        work: impl Future<Output = Result<T, Error>>,
     /// Runs something short that may stand in the server's queue for so much longer.
     pub(crate) async fn ask_within(
         &self,
@@ -187,6 +187,11 @@ impl Session {
         done.map_err(|error| (self.pool.failed)(&doing(), &error))
     }
 
+    /// Bounds the wait for something short.
+    pub(crate) async fn soon<T>(
+        &self,
+        doing: impl Fn() -> String,
+        work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, WarehouseError> {
         let done = self.within(Duration::ZERO, &doing, work).await?;
         done.map_err(|error| (self.pool.failed)(&doing(), &error))

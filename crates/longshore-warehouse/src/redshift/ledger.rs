@@ -93,6 +93,12 @@ impl Ledger {
         format!("\"longshore\".{}", ident(&format!("ledger_{}", self.suffix)))
     }
 
+    /// The two tables, and what a load does to them.
+    pub(super) fn rights(&self) -> [(QualifiedName, &'static [&'static str]); 2] {
+        let named = |kind: &str| QualifiedName::new("longshore", format!("{kind}_{}", self.suffix));
+        [(named("head"), &["SELECT", "UPDATE"]), (named("ledger"), &["SELECT", "INSERT"])]
+    }
+
     fn create_head_sql(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (\"one\" SMALLINT NOT NULL, \"epoch\" BIGINT NOT NULL, \
@@ -332,25 +338,13 @@ impl Ledger {
                 "SELECT {} FROM {} WHERE \"identity\" IN ({}) ORDER BY \"modified_at\", \"key\", \"identity\", \"generation\"",
                 names(),
                 self.entries(),
-                listed(some.iter().map(|candidate| candidate.identity))
-            );
-            known.entries.extend(self.read(&session.ask(&sql, || self.doing()).await.map_err(explained)?)?);
-            let keys: Vec<String> = some.iter().map(|candidate| literal(&candidate.key)).collect();
-            let sql = format!(
+                listed(candidates.iter().map(|candidate| candidate.identity))
+            ),
+            format!(
                 "SELECT DISTINCT \"pipeline\", \"key\", \"content_hash\", \"identity\" FROM {} \
                  WHERE \"kind\" = 'load' AND \"content_hash\" IS NOT NULL AND \"key\" IN ({}) ORDER BY 1, 2, 3, 4",
                 self.entries(),
                 keys.join(", ")
-            );
-            let answers = session.ask_within(LONGEST, &of_keys, || self.doing()).await.map_err(explained)?;
-            for row in rows(&answers) {
-                let hash = self.hash(row).ok_or_else(|| self.damaged())?;
-                // The server takes texts for equal that differ by blanks at their end.
-                if some.iter().any(|of| of.pipeline == hash.pipeline && of.key == hash.key) {
-                    known.hashes.push(hash);
-                }
-            }
-        }
             ),
         ]
     }
@@ -375,6 +369,16 @@ impl Ledger {
             let [of_identities, of_keys] = self.lookup_sql(some);
             known.entries.extend(
                 self.read(&session.ask_within(LONGEST, &of_identities, || self.doing()).await.map_err(explained)?)?,
+            );
+            let answers = session.ask_within(LONGEST, &of_keys, || self.doing()).await.map_err(explained)?;
+            for row in rows(&answers) {
+                let hash = self.hash(row).ok_or_else(|| self.damaged())?;
+                // The server takes texts for equal that differ by blanks at their end.
+                if some.iter().any(|of| of.pipeline == hash.pipeline && of.key == hash.key) {
+                    known.hashes.push(hash);
+                }
+            }
+        }
         known.latest = self.latest(session).await?;
         Ok(known)
     }
@@ -470,7 +474,6 @@ async fn check_version(session: &Session) -> Result<Option<i64>, WarehouseError>
 /// What somebody runs who may create the schema, for the user who loads: every target has tables of its own,
 /// so that user has to be able to make them.
 pub(super) fn sql(user: &str) -> String {
-    let user = longshore_postgres::quote::ident(user);
     format!(
         "CREATE SCHEMA IF NOT EXISTS \"longshore\";
 GRANT USAGE, CREATE ON SCHEMA \"longshore\" TO {user};

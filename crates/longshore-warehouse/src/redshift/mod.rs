@@ -47,11 +47,11 @@ use crate::{
 /// What [`RedshiftConfig::slices`] should be where nobody knows better: the smallest clusters have 2 to 4.
 pub const SLICES: u16 = 4;
 
-/// Where the database and its staging bucket are, and how long to wait.
 /// What [`RedshiftConfig::hold`] should be: longer than most loads hold a fence, and than it takes to end the
 /// session of a dead one. What was staged is kept that long.
 pub const HOLD: Duration = Duration::from_secs(600);
 
+/// Where the database and its staging bucket are, and how long to wait.
 #[derive(Debug, Clone)]
 pub struct RedshiftConfig {
     /// Where and as whom to connect.
@@ -68,9 +68,9 @@ pub struct RedshiftConfig {
     pub slices: u16,
     /// How long to wait for a table's fence at a time.
     pub wait: Duration,
-    /// How long the server may take for a short statement before it is given up.
     /// How long to wait for it in all ([`HOLD`]).
     pub hold: Duration,
+    /// How long the server may take for a short statement before it is given up.
     pub patience: Duration,
     /// A word, the same for all processes of one project and for no other project: what others staged is
     /// not swept away.
@@ -175,13 +175,14 @@ impl Shared {
             Kind::AccessDenied,
             format!("this user may not {missing} on `{table}`, which `mode = \"{}\"` needs", mode.as_str()),
         )
-        .cure(format!("GRANT {missing} ON {table} TO {}", quoted_user(&self.pool))))
+        .cure(format!("GRANT {missing} ON {table} TO {}", user(session).await?)))
     }
 }
 
-/// The user who loads, as a statement names it.
-fn quoted_user(pool: &Pool) -> String {
-    longshore_postgres::quote::ident(pool.user())
+/// The user of a session, as a statement names it. With a login by IAM nothing else knows who that is.
+async fn user(session: &Session) -> Result<String, WarehouseError> {
+    let answers = session.ask("SELECT current_user", || "asking who this user is".to_owned()).await?;
+    Ok(longshore_postgres::quote::ident(answers.first().and_then(|answer| answer.value()).unwrap_or_default().trim()))
 }
 
 impl Redshift {
@@ -326,8 +327,19 @@ impl Warehouse for Redshift {
         check::check(&self.shared, uses).await
     }
 
-    fn ledger_sql(&self) -> String {
-        ledger::sql(self.shared.pool.user())
+    async fn ledger_sql(&self) -> Result<String, WarehouseError> {
+        let pool = &self.shared.pool;
+        let user = match pool.has_fetched_user() {
+            false => longshore_postgres::quote::ident(pool.user()),
+            true => {
+                let ask = |session: Session| async {
+                    let user = user(&session).await;
+                    (session, user)
+                };
+                pool.with(ask).await?
+            }
+        };
+        Ok(ledger::sql(&user))
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {
@@ -421,6 +433,7 @@ mod tests {
             prefix: "staging/".to_owned(),
             slices: SLICES,
             wait: Duration::from_secs(15),
+            hold: HOLD,
             patience: Duration::from_secs(120),
             project: "acme".to_owned(),
         }
@@ -445,7 +458,6 @@ mod tests {
     #[test]
     fn a_load_has_as_many_statements_for_many_objects_as_for_one() {
         // Before these come four that describe the table and look into its ledger.
-            hold: HOLD,
         const BEFORE: usize = 4;
         let role = || Authorization::IamRole("arn:aws:iam::123456789012:role/longshore".to_owned());
         let append = || script_of(Mode::Append, &["id", "name"], 1, role());

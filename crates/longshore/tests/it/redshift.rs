@@ -230,6 +230,71 @@ fn a_text_that_is_no_ascii_is_a_reject_where_the_column_is_a_char() {
 }
 
 #[test]
+fn check_names_what_is_missing_and_the_user_who_needs_it() {
+    let pipelines = [pipeline(APPEND), pipeline(APPEND).replace("\"t\"", "\"sales.u\"").replace("*.csv", "u/*.csv")];
+    let project = Project::on_redshift(&pipelines.concat());
+    project.sql(
+        "CREATE TABLE t (id integer, name varchar(20)) DISTKEY (id) SORTKEY (name); CREATE SCHEMA sales;
+         CREATE TABLE sales.u (id integer, name varchar(20)); CREATE USER loader PASSWORD 'Loader-1';
+         GRANT SELECT ON t TO loader; GRANT INSERT ON sales.u TO loader",
+    );
+    // The administrator makes the ledger.
+    let ran = project.run(&["check"]).exits(0);
+    for part in [
+        "the ledger of `t` was created",
+        "`t` is distributed by `id` and sorted by `name`; `mode = \"append\"` compares no rows",
+        "is distributed without a distkey and sorted without a sortkey",
+        "are kept apart by: Snapshot Isolation",
+        "in the region of Redshift itself",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    with_login(&project, "workgroup = \"shop\"");
+    let (url, _) = service("200 OK", r#"{"dbUser":"loader","dbPassword":"Loader-1"}"#.to_owned());
+    let variables = [("AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", url.as_str())];
+    let check = |arguments: &[&str]| project.run_with(arguments, &variables);
+    let ran = check(&["check"]).exits(1);
+    for part in [
+        "this user may not INSERT on `t`",
+        "GRANT INSERT ON public.t TO \"loader\"",
+        "GRANT USAGE ON SCHEMA \"sales\" TO \"loader\"",
+        "may not create or use the tables of the ledger",
+        "longshore check --print-sql",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    let ran = check(&["check", "--print-sql"]).exits(0);
+    assert!(ran.stdout.contains("GRANT USAGE, CREATE ON SCHEMA \"longshore\" TO \"loader\""), "{}", ran.stdout);
+    // The tables of the ledger are there, and only some rights on them.
+    let tables = project.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'longshore'");
+    project.sql("GRANT USAGE ON SCHEMA longshore TO loader");
+    for table in &tables {
+        project.sql(&format!("GRANT SELECT ON longshore.{table} TO loader"));
+    }
+    let ran = check(&["check"]).exits(1);
+    for part in
+        ["may not use the ledger of `t`", "GRANT UPDATE ON longshore.head_", "; GRANT INSERT ON longshore.ledger_"]
+    {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    project.drop("1.csv", numbered([1]));
+    let ran = check(&["run", "--once"]).exits(1);
+    assert!(ran.stderr.contains("GRANT INSERT ON public.t TO \"loader\""), "{}", ran.stderr);
+}
+
+#[test]
+fn check_says_that_the_staging_bucket_is_in_another_region() {
+    let project = Project::on_redshift(&pipeline(UPSERT));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    let ran = project.run(&["check"]).exits(0);
+    assert!(ran.stdout.contains("without a distkey") && ran.stdout.contains("ALTER DISTKEY \"id\""), "{}", ran.stdout);
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("[warehouse]", "[warehouse]\nstaging_region = \"eu-west-1\""));
+    let ran = project.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("in another region") && ran.stdout.contains("staging_region"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_role_that_may_not_read_pauses_and_is_named_with_its_cure() {
     let project = Project::on_redshift(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");

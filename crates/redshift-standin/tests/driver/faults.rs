@@ -382,6 +382,21 @@ fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
     });
 }
 
+#[test]
+fn check_does_not_wait_for_a_copy_that_has_no_way_to_the_bucket() {
+    block_on(async {
+        let bench = with_table().await;
+        let text = "Query (7) canceled on user's request";
+        bench.of_standin().standin.faults().at(" noload", 1, Fault::Raise("57014", text, ""));
+        let findings = bench.warehouse().check(&[]).await;
+        let fault = findings.iter().find(|finding| finding.severity == Severity::Fault).unwrap();
+        assert!(fault.cure.as_ref().is_some_and(|cure| cure.contains("endpoint for S3")), "{fault:?}");
+        let findings = bench.warehouse().check(&[]).await;
+        assert!(findings.iter().all(|finding| finding.severity == Severity::Fine), "{findings:?}");
+        end(bench).await;
+    });
+}
+
 /// Gives out the stand-in's own login, and counts how often.
 #[derive(Debug)]
 struct Counting(AtomicU32);
