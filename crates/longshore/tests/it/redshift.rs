@@ -230,6 +230,23 @@ fn a_text_that_is_no_ascii_is_a_reject_where_the_column_is_a_char() {
 }
 
 #[test]
+fn what_a_killed_load_staged_is_swept_by_the_next_that_looks() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered(1..=3));
+    let killed = project.run_with(&["run", "--once"], &[("LONGSHORE_CRASH_AT", "staged:1")]);
+    assert_eq!(killed.code, None, "{killed:?}");
+    let staged = || project.store().keys().into_iter().filter(|key| key.starts_with("staging/")).count();
+    assert_eq!(staged(), 2);
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+    assert_eq!(staged(), 2);
+    let service = project.start(&["run"], &[("LONGSHORE_ZOMBIE_SECONDS", "1")]);
+    until(|| staged() == 0, || format!("an empty staging prefix: {:?}\n{}", project.keys(), service.said()));
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+}
+
+#[test]
 fn check_names_what_is_missing_and_the_user_who_needs_it() {
     let pipelines = [pipeline(APPEND), pipeline(APPEND).replace("\"t\"", "\"sales.u\"").replace("*.csv", "u/*.csv")];
     let project = Project::on_redshift(&pipelines.concat());
