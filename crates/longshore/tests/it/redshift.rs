@@ -230,6 +230,24 @@ fn a_text_that_is_no_ascii_is_a_reject_where_the_column_is_a_char() {
 }
 
 #[test]
+fn a_bucket_that_is_busy_while_rows_are_staged_is_transient() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    project.store().inject(S3On::first("PutObject"), S3Fault::Answer(503, "SlowDown"));
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1"]);
+    project.drop("2.csv", numbered([2]));
+    project.store().inject(S3On::every("PutObject"), S3Fault::Answer(503, "SlowDown"));
+    project.load_some();
+    assert_eq!(project.keys(), ["pending/2.csv", "processed/<today>/1.csv"]);
+    project.store().heal();
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2"]);
+    nothing_is_staged(&project);
+}
+
+#[test]
 fn what_a_killed_load_staged_is_swept_by_the_next_that_looks() {
     let project = Project::on_redshift(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
@@ -309,6 +327,26 @@ fn check_says_that_the_staging_bucket_is_in_another_region() {
     project.write_config(&config.replace("[warehouse]", "[warehouse]\nstaging_region = \"eu-west-1\""));
     let ran = project.run(&["check"]).exits(1);
     assert!(ran.stdout.contains("in another region") && ran.stdout.contains("staging_region"), "{}", ran.stdout);
+}
+
+#[test]
+fn secret_keys_are_in_no_log_and_no_error() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    let role = format!("iam_role = \"{ROLE}\"");
+    for (nth, secret) in [(1, SECRET_KEY), (2, "a-secret-that-is-wrong")] {
+        let keys = format!("access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{secret}\"");
+        project.write_config(&config.replace(&role, &keys));
+        project.drop(&format!("{nth}.csv"), numbered([nth]));
+        for arguments in [&["check"][..], &["plan", "--sql"], &["--log-level", "trace", "run", "--once"], &["status"]] {
+            let ran = project.run(arguments);
+            assert!(!ran.stdout.contains(secret), "{arguments:?}: {}", ran.stdout);
+            assert!(!ran.stderr.contains(secret), "{arguments:?}: {}", ran.stderr);
+        }
+    }
+    // The keys are what Redshift reads by: with the wrong ones nothing is loaded.
+    assert_eq!(project.rows(T), ["1|n1"]);
 }
 
 #[test]

@@ -383,6 +383,48 @@ fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
 }
 
 #[test]
+fn a_table_that_is_gone_is_tried_again_if_it_is_ours_and_told_if_it_is_not() {
+    block_on(async {
+        let bench = with_table().await;
+        let gone = || Fault::Raise("XX000", "1018", "Relation does not exist");
+        let one = object("a", 1, &["1|a"]);
+        bench.of_standin().standin.faults().at("update \"longshore\"", 1, gone());
+        load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+        assert!(bench.of_standin().standin.faults().are_spent());
+        let two = object("b", 2, &["2|b"]);
+        for (words, kind) in [("create temp table", Kind::Conflict), ("insert into \"public\"", Kind::Missing)] {
+            bench.of_standin().standin.faults().at(words, 1, gone());
+            let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&two)).await;
+            assert_eq!(kind_of(answer), kind, "{words}");
+        }
+        load(&bench, "t", Mode::Append, COLUMNS, &[two]).await;
+        assert_eq!(entries(&bench).await, ["a|1", "b|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_server_that_goes_down_is_transient_wherever_it_does() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let one = object("a", 1, &["1|a"]);
+        for words in ["create temp table", "copy ", "update \"longshore\"", "insert into \"public\"", "commit"] {
+            let down = Fault::Raise("57P01", "terminating connection due to administrator command", "");
+            bench.of_standin().standin.faults().at(words, 1, down);
+            let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+            let kind = kind_of(answer);
+            let expected = if words == "commit" { Kind::OutcomeUnknown } else { Kind::Unreachable };
+            assert_eq!(kind, expected, "{words}");
+            assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
+        }
+        load(&bench, "t", Mode::Append, COLUMNS, &[one]).await;
+        assert_eq!(entries(&bench).await, ["a|1", "first|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
 fn check_does_not_wait_for_a_copy_that_has_no_way_to_the_bucket() {
     block_on(async {
         let bench = with_table().await;
@@ -407,6 +449,32 @@ impl Credentials for Counting {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Credential { user: "awsuser".to_owned(), password: "Not-A-Secret-1".into() })
     }
+}
+
+#[test]
+fn a_login_is_fetched_for_every_connection_and_its_user_is_the_one_who_is_named() {
+    block_on(async {
+        let bench = with_table().await;
+        let url = bench.of_standin().standin.address().replace("awsuser@", "");
+        let login = Arc::new(Counting(AtomicU32::new(0)));
+        let warehouse = bench.of_standin().warehouse_by(|config| RedshiftConfig {
+            connect: Config::with_environment(&url, &|_| None).unwrap().credentials(login.clone()),
+            ..config
+        });
+        let table = longshore_warehouse::testing::conformance::name("t");
+        for nth in 1..=3 {
+            warehouse.describe(&table).await.unwrap();
+            warehouse.describe(&table).await.unwrap();
+            assert_eq!(login.0.load(Ordering::Relaxed), nth);
+            warehouse.release().await;
+        }
+        // Two at once are two connections.
+        let (one, two) = tokio::join!(warehouse.describe(&table), warehouse.describe(&table));
+        assert!(one.is_ok() && two.is_ok());
+        assert_eq!(login.0.load(Ordering::Relaxed), 5);
+        assert!(warehouse.ledger_sql().await.unwrap().contains("TO \"awsuser\""));
+        end(bench).await;
+    });
 }
 
 #[test]
