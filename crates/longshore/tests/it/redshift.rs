@@ -168,6 +168,45 @@ fn every_value(on: On) -> String {
 }
 
 #[test]
+fn the_same_bytes_make_the_same_values_in_every_warehouse() {
+    let nines = "9".repeat(38);
+    let long = "é\u{1f600} ,".repeat(6_000);
+    let header = "id,small,big,flag,price,wide,digits,half,whole,code,word,long,doc,octets,day,clock,moment,instant";
+    let rows = [
+        format!(
+            "1,-32768,9223372036854775807,yes,1234567.89,1234567890123456789012345678.0123456789,{nines},1.5,-2.5e-3,\
+             abcd,\"a, \"\"b\"\"\nc\",\"{long}x\",\"{{\"\"a\"\":[1,2.50,\"\"ü\"\"],\"\"b\"\":null}}\",00ff,2024-02-29,\
+             23:59:59.999999,2024-02-29T12:00:00.123456,2024-02-29 12:00:00+05:30"
+        ),
+        format!(
+            "2,32767,-9223372036854775808,f,-0.005,-0.0000000001,-{nines},0.1,1e300,ab,äöü€\u{1f600},\"\",\
+             \"\"\"text\"\"\",\\x7f,0001-01-01,00:00:00,1969-12-31 23:59:59.999999,1969-12-31T23:59:59Z"
+        ),
+        "3,,,,,,,,,,,,,,,,,".to_owned(),
+        "4,1,1,1,20.255,0,0,0.1,0.1,\"a   \",\"\",NULL,[],ABCDEF,9999-12-31,12:00:00,9999-12-31 23:59:59.999999,\
+         2024-01-01 00:00:00-08:00"
+            .to_owned(),
+        "5,-1,0,t,20.259,1,1,-0.1,-0.1,    ,\\N,\\.,true,00,2024-01-01,12:00:00.5,2024-01-01 00:00:00,\
+         2024-01-01 00:00:00.000001Z"
+            .to_owned(),
+    ];
+    let body = format!("{header}\n{}\n", rows.join("\n"));
+    let loaded = |on: On, mode: &str| {
+        let project = Project::on(on, &pipeline(mode));
+        project.sql(&every_type(on));
+        project.drop("1.csv", &body);
+        project.load();
+        project.rows(&every_value(on))
+    };
+    for mode in [APPEND, UPSERT] {
+        let redshift = loaded(On::Redshift, mode);
+        assert_eq!(redshift.len(), 5);
+        assert_eq!(redshift, loaded(On::Postgres, mode), "{mode}, PostgreSQL");
+        assert_eq!(redshift, loaded(On::Directory, mode), "{mode}, DuckDB");
+    }
+}
+
+#[test]
 fn the_same_bytes_make_the_same_values_as_in_postgresql() {
     const COLUMNS: &str = "id integer, small smallint, big bigint, flag boolean, price decimal(9,2),
         wide decimal(38,10), half real, whole double precision, word varchar(20), day date, clock time,
