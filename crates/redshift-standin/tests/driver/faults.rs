@@ -497,9 +497,9 @@ fn a_user_sees_and_ends_sessions_of_their_own_only() {
         assert_eq!(pid(&loader.simple_query("SELECT session_id FROM sys_query_history").await.unwrap()), None);
         let owner = bench.of_standin().client().await;
         let holding = pid(&owner.simple_query(held).await.unwrap()).unwrap();
-        let end = format!("SELECT pg_terminate_backend({holding})");
-        assert_eq!(loader.batch_execute(&end).await.unwrap_err().code().unwrap().code(), "42501");
-        owner.batch_execute(&end).await.unwrap();
+        let ending = format!("SELECT pg_terminate_backend({holding})");
+        assert_eq!(loader.batch_execute(&ending).await.unwrap_err().code().unwrap().code(), "42501");
+        owner.batch_execute(&ending).await.unwrap();
         assert!(holder.batch_execute("ROLLBACK").await.is_err());
         assert_eq!(pid(&owner.simple_query(held).await.unwrap()), None);
         end(bench).await;
