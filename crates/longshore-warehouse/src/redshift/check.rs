@@ -64,10 +64,13 @@ pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Fi
 /// Where we are and as whom, which with a login by IAM only the session knows.
 async fn place(shared: &Shared, session: &Session) -> String {
     let said = shared.pool.describe();
-    match (shared.pool.has_fetched_user(), said.split_once('@'), user(session).await) {
-        (true, Some((_, place)), Ok(user)) => format!("{}@{place}", user.trim_matches('"')),
-        _ => said,
+    if shared.pool.has_fetched_user()
+        && let Some((_, place)) = said.split_once('@')
+        && let Ok(user) = user(session).await
+    {
+        return format!("{}@{place}", user.trim_matches('"'));
     }
+    said
 }
 
 async fn version(session: &Session) -> Result<Finding, WarehouseError> {
