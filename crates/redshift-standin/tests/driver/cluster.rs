@@ -122,6 +122,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "a test keeps no log, and somebody has to drop what is left")]
     fn drop(&mut self) {
         drop(self.connection.take());
         self.runtime.block_on(async {
