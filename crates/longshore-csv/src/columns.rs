@@ -88,6 +88,8 @@ pub enum LengthUnit {
     Characters,
     /// Bytes of UTF-8.
     Bytes,
+    /// Bytes, each of which is a character of ASCII: nothing else is taken.
+    Ascii,
 }
 
 /// How the fields of an object were bound.

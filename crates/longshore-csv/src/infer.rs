@@ -261,7 +261,7 @@ fn is_too_exact(seen: &Seen) -> bool {
 fn text(seen: &Seen, unit: LengthUnit) -> Type {
     let longest = match unit {
         LengthUnit::Characters => seen.max_characters,
-        LengthUnit::Bytes => seen.max_bytes,
+        LengthUnit::Bytes | LengthUnit::Ascii => seen.max_bytes,
     };
     let wanted = (2 * longest).max(SHORTEST_TEXT);
     let length = (wanted <= LONGEST_TEXT && seen.texts > 0).then(|| (nice(wanted), unit));

@@ -199,6 +199,11 @@ impl Config {
         self
     }
 
+    /// Whether user and password are fetched for every connection.
+    pub fn fetches_login(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     /// Who is asked for user and password.
     pub(crate) fn source(&self) -> Option<&Arc<dyn Credentials>> {
         self.credentials.as_ref()

@@ -44,7 +44,7 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// [`Load::commit`]. Bounded wait: `Kind::Busy`.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError>;
 
-    /// The statements that this load would send from its first row to its end, for somebody who wants to
+    /// The statements that this load would send, its looks into the ledger first, for somebody who wants to
     /// read them; nothing is begun and nothing secret is in them.
     ///
     /// # Errors
@@ -64,8 +64,9 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// Finds; never fails.
     async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding>;
 
-    /// The statements that create the ledger, for somebody who may, when this user may not.
-    fn ledger_sql(&self) -> String;
+    /// The statements that create the ledger, for somebody who may, when this user may not. Connects only
+    /// where nothing else says who this user is.
+    async fn ledger_sql(&self) -> Result<String, WarehouseError>;
 
     /// The CREATE TABLE statement for a table that `init` proposes, in this warehouse's words.
     fn create_table_sql(&self, table: &NewTable) -> String;

@@ -53,6 +53,11 @@ impl Pool {
         self.config.user()
     }
 
+    /// Whether that is known only once there is a connection.
+    pub(crate) fn has_fetched_user(&self) -> bool {
+        self.config.fetches_login()
+    }
+
     /// Where it connects, without secrets.
     pub(crate) fn describe(&self) -> String {
         self.config.describe()
@@ -169,6 +174,17 @@ impl Session {
     /// Runs short statements.
     pub(crate) async fn ask(&self, sql: &str, doing: impl Fn() -> String) -> Result<Vec<Answer>, WarehouseError> {
         self.soon(doing, self.run(sql)).await
+    }
+
+    /// Runs something short that may stand in the server's queue for so much longer.
+    pub(crate) async fn ask_within(
+        &self,
+        longer: Duration,
+        sql: &str,
+        doing: impl Fn() -> String,
+    ) -> Result<Vec<Answer>, WarehouseError> {
+        let done = self.within(longer, &doing, self.run(sql)).await?;
+        done.map_err(|error| (self.pool.failed)(&doing(), &error))
     }
 
     /// Bounds the wait for something short.

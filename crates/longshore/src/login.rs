@@ -185,6 +185,8 @@ impl Credentials for IamLogin {
             let error = failed(format!("it answers {status}{said}"));
             return Err(match status {
                 429 | 500.. => error.transient(),
+                // Too many requests are told by their code: `Throttling`, `ThrottlingException`.
+                _ if code(&body).is_some_and(|code| code.contains("Throttl")) => error.transient(),
                 _ => error.cure(match &self.whose {
                     Whose::Cluster(_) => {
                         "correct `cluster` and `region`, and allow this identity redshift:GetClusterCredentialsWithIAM"
@@ -195,11 +197,7 @@ impl Credentials for IamLogin {
                 }),
             });
         }
-        let value = |name: &str| {
-            let json = serde_json::from_str::<serde_json::Value>(&body).ok();
-            let of_json = json.and_then(|json| json.get(name)?.as_str().map(str::to_owned));
-            of_json.or_else(|| element(&body, &capitalised(name)))
-        };
+        let value = |name: &str| field(&body, name).or_else(|| element(&body, &capitalised(name)));
         match (value("dbUser"), value("dbPassword")) {
             (Some(user), Some(password)) => Ok(Credential { user, password: password.into() }),
             _ => Err(failed("its answer holds no login".to_owned())),
@@ -207,14 +205,22 @@ impl Credentials for IamLogin {
     }
 }
 
+/// A field of an answer in JSON.
+fn field(body: &str, name: &str) -> Option<String> {
+    let json = serde_json::from_str::<serde_json::Value>(body).ok()?;
+    json.get(name)?.as_str().map(str::to_owned)
+}
+
+/// The code of a refusal.
+fn code(body: &str) -> Option<String> {
+    let of_json = field(body, "__type").map(|code| code.rsplit('#').next().unwrap_or_default().to_owned());
+    of_json.or_else(|| element(body, "Code"))
+}
+
 /// What the service says of a refusal: code and message, which hold no secret.
 fn said(body: &str) -> String {
-    let json = serde_json::from_str::<serde_json::Value>(body).ok();
-    let field = |name: &str| json.as_ref().and_then(|json| json.get(name)?.as_str().map(str::to_owned));
-    let code = field("__type").map(|code| code.rsplit('#').next().unwrap_or_default().to_owned());
-    let code = code.or_else(|| element(body, "Code"));
-    let message = field("message").or_else(|| field("Message")).or_else(|| element(body, "Message"));
-    [code, message].into_iter().flatten().fold(String::new(), |said, part| said + ": " + &part)
+    let message = field(body, "message").or_else(|| field(body, "Message")).or_else(|| element(body, "Message"));
+    [code(body), message].into_iter().flatten().fold(String::new(), |said, part| said + ": " + &part)
 }
 
 fn capitalised(name: &str) -> String {

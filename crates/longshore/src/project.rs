@@ -7,7 +7,7 @@ use longshore_queue::{Queue, QueueError, SqliteConfig, SqliteQueue, SystemClock}
 use longshore_warehouse::Warehouse;
 use longshore_warehouse::duckdb::{DuckDb, DuckDbConfig};
 use longshore_warehouse::postgres::{PATIENCE, Postgres, PostgresConfig};
-use longshore_warehouse::redshift::{Redshift, RedshiftConfig};
+use longshore_warehouse::redshift::{HOLD, Redshift, RedshiftConfig};
 use sha2::{Digest, Sha256};
 
 use crate::bucket::{Bucket, BucketError, Directory, DirectoryConfig, S3, StagingBucket};
@@ -90,6 +90,7 @@ pub(crate) async fn open_redshift(config: &Config, settings: &RedshiftSettings) 
         prefix: settings.prefix.clone(),
         slices: settings.slices,
         wait: config.warehouse.wait,
+        hold: HOLD,
         patience: PATIENCE,
         project: name_of(&config.journal),
     }))

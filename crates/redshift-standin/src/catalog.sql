@@ -16,6 +16,11 @@ CREATE TABLE standin.load_history (
     loaded_bytes bigint, source_file_count bigint, source_file_bytes bigint, file_count_scanned bigint, error_count bigint);
 CREATE TABLE standin.load_files (
     user_name text, query_id bigint, file_name text, lines_scanned bigint, status int, at timestamp);
+CREATE TABLE standin.transactions (
+    user_name text, database_name text, transaction_id bigint, session_id int, started timestamp, table_name text);
+CREATE TABLE standin.queries (
+    user_name text, query_id bigint, transaction_id bigint, session_id int, database_name text, start_time timestamp,
+    query_text text);
 
 CREATE FUNCTION standin.is_mine(user_name text) RETURNS boolean LANGUAGE sql STABLE AS
     $$ SELECT user_name = session_user OR (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) $$;
@@ -45,6 +50,17 @@ CREATE VIEW standin.stl_load_commits AS
     SELECT 100 AS userid, query_id AS query, 0 AS slice, left(file_name, 256)::char(256) AS filename, lines_scanned,
         status, at AS curtime
     FROM standin.load_files WHERE standin.is_mine(user_name);
+
+-- Transactions that changed rows, and the statements by which: of what else they lock and run nothing is kept.
+CREATE VIEW standin.svv_transactions AS
+    SELECT user_name AS txn_owner, database_name AS txn_db, transaction_id AS xid, session_id AS pid,
+        started AS txn_start, 'ShareRowExclusiveLock'::text AS lock_mode, 'relation'::text AS lockable_object_type,
+        to_regclass(table_name)::oid AS relation, true AS granted
+    FROM standin.transactions WHERE standin.is_mine(user_name);
+CREATE VIEW standin.sys_query_history AS
+    SELECT 100 AS user_id, query_id, transaction_id, session_id, database_name::char(128) AS database_name, start_time,
+        query_text::char(4000) AS query_text
+    FROM standin.queries WHERE standin.is_mine(user_name);
 
 -- One row for each column that the user may see, with what is kept of it in its comment.
 CREATE VIEW standin.columns AS
@@ -117,6 +133,7 @@ CREATE VIEW standin.svv_redshift_databases AS
         NULL::text AS database_acl, NULL::text AS database_options, standin.isolation() AS database_isolation_level;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA standin TO PUBLIC;
+REVOKE ALL ON standin.transactions, standin.queries FROM PUBLIC;
 REVOKE ALL ON standin.users, standin.load_errors, standin.load_history, standin.load_files, standin.svv_table_info FROM PUBLIC;
 
 CREATE FUNCTION standin.remember(relation text, columns text, dist_key text, sort_key text, style text) RETURNS void

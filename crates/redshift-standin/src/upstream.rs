@@ -76,6 +76,11 @@ impl Upstream {
         self.writer.flush().await
     }
 
+    /// Returns once the server behind has ended the connection, while nothing is asked of it.
+    pub(crate) async fn ended(&mut self) {
+        while self.reader.next().await.is_ok_and(|frame| frame.tag != b'E') {}
+    }
+
     /// The next message of an answer. `None` after its end.
     pub(crate) async fn answer(&mut self) -> io::Result<Option<Frame>> {
         loop {

@@ -128,6 +128,9 @@ pub(crate) struct Limit {
 impl Limit {
     /// Texts up to so many bytes fit, whatever they hold.
     pub(crate) fn surely(&self) -> usize {
+        if matches!(self.length, Some((_, LengthUnit::Ascii))) {
+            return 0;
+        }
         let length = self.length.map_or(u32::MAX, |(length, _)| length);
         length.min(self.max_bytes.unwrap_or(u32::MAX)) as usize
     }
@@ -137,6 +140,9 @@ impl Limit {
     pub(crate) fn fit(&self, text: &[u8]) -> Result<usize, Fault> {
         let mut len = text.len();
         if let Some((length, unit)) = self.length {
+            if unit == LengthUnit::Ascii && !text.is_ascii() {
+                return Err(Fault::new(Rule::Type, "expected ASCII only, which is all that the column holds"));
+            }
             let end = end_of(text, length as usize, unit);
             let beyond = &text[end..];
             if self.padded && beyond.iter().all(|byte| *byte == b' ') {
@@ -160,7 +166,7 @@ fn end_of(text: &[u8], length: usize, unit: LengthUnit) -> usize {
         return text.len();
     }
     match unit {
-        LengthUnit::Bytes => length,
+        LengthUnit::Bytes | LengthUnit::Ascii => length,
         LengthUnit::Characters => text
             .iter()
             .enumerate()
@@ -172,7 +178,7 @@ fn end_of(text: &[u8], length: usize, unit: LengthUnit) -> usize {
 
 fn too_long(text: &[u8], length: u32, unit: LengthUnit) -> Fault {
     let (found, unit) = match unit {
-        LengthUnit::Bytes => (text.len(), "bytes"),
+        LengthUnit::Bytes | LengthUnit::Ascii => (text.len(), "bytes"),
         LengthUnit::Characters => {
             let is_first = |byte: &&u8| **byte & 0xC0 != 0x80;
             (text.iter().filter(is_first).count(), "characters")

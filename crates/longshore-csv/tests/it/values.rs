@@ -265,3 +265,16 @@ fn bytes_are_counted_where_the_warehouse_counts_bytes() {
     assert_eq!(one(text(), most.clone(), "abcd"), "length");
     assert_eq!(one(text(), most, "abc"), "abc");
 }
+
+#[test]
+fn a_column_of_ascii_takes_nothing_else() {
+    let ascii = |length| Type::Text { length: Some((length, LengthUnit::Ascii)), padded: true };
+    for text in ["abcd", "ab", "abcd  "] {
+        assert_eq!(one(ascii(4), FieldRules::default(), text), text.get(..4).unwrap_or(text));
+    }
+    // A text that would fit into a view as it is, one in quotes, one that is long.
+    for (length, text) in [(4, "é"), (4, "\"é\""), (60, "a text that is longer than what a view holds: é")] {
+        assert_eq!(one(ascii(length), FieldRules::default(), text), "type", "{text}");
+    }
+    assert_eq!(one(ascii(4), FieldRules::default(), "abcde"), "length");
+}

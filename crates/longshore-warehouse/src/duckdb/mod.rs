@@ -180,8 +180,8 @@ impl Warehouse for DuckDb {
         }
     }
 
-    fn ledger_sql(&self) -> String {
-        ledger::DDL.to_owned()
+    async fn ledger_sql(&self) -> Result<String, WarehouseError> {
+        Ok(ledger::DDL.to_owned())
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {

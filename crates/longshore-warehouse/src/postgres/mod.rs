@@ -184,8 +184,8 @@ impl Warehouse for Postgres {
         check::check(&self.shared, uses).await
     }
 
-    fn ledger_sql(&self) -> String {
-        ledger::sql(self.shared.pool.user())
+    async fn ledger_sql(&self) -> Result<String, WarehouseError> {
+        Ok(ledger::sql(self.shared.pool.user()))
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {

@@ -1,14 +1,19 @@
 //! What `check` and `init` ask of Redshift.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::describe::{self, Described, is_true};
 use super::encode::{self, NullToken};
 use super::ledger::Ledger;
 use super::quote::{ident, literal, table};
-use super::{Shared, columns, error, manifest, parts, plan, quoted_user, sql, staging};
+use super::{Shared, columns, error, manifest, parts, plan, sql, staging, user};
 use crate::session::Session;
 use crate::{Finding, Kind, LoadId, Mode, QualifiedName, Severity, TableName, WarehouseError};
+
+/// How long Redshift may take to read a few bytes: without a way to S3 it tries for half an hour and more.
+const PROBE: Duration = Duration::from_secs(60);
 
 fn fine(message: String) -> Finding {
     Finding { severity: Severity::Fine, message, cure: None }
@@ -33,7 +38,7 @@ pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Fi
         Ok(session) => session,
         Err(error) => return vec![fault(&error)],
     };
-    let mut findings = vec![fine(format!("the server lets us in (`{}`)", shared.pool.describe()))];
+    let mut findings = vec![fine(format!("the server lets us in (`{}`)", place(shared, &session).await))];
     match version(&session).await {
         Ok(finding) => {
             let is_other = finding.severity == Severity::Fault;
@@ -50,10 +55,22 @@ pub(super) async fn check(shared: &Shared, uses: &[(TableName, Mode)]) -> Vec<Fi
     findings.push(isolation(&session, shared.config.connect.database()).await);
     findings.extend(bucket(shared, &session).await);
     for (name, mode) in uses {
-        table_findings(shared, &session, name, mode, &mut findings).await;
+        table_findings(&session, name, mode, &mut findings).await;
     }
     session.give_back();
     findings
+}
+
+/// Where we are and as whom, which with a login by IAM only the session knows.
+async fn place(shared: &Shared, session: &Session) -> String {
+    let said = shared.pool.describe();
+    if shared.pool.has_fetched_user()
+        && let Some((_, place)) = said.split_once('@')
+        && let Ok(user) = user(session).await
+    {
+        return format!("{}@{place}", user.trim_matches('"'));
+    }
+    said
 }
 
 async fn version(session: &Session) -> Result<Finding, WarehouseError> {
@@ -76,10 +93,20 @@ fn isolation_sql(database: &str) -> String {
     )
 }
 
+/// The same of a cluster, from where it stood first.
+const OLDER_ISOLATION: &str = "SELECT isolation_level FROM stv_db_isolation_level WHERE db_name = ";
+
 /// Both ways of isolation will do; it is told for whoever looks into conflicts.
 async fn isolation(session: &Session, database: &str) -> Finding {
-    let asked = session.ask(&isolation_sql(database), || "looking how transactions are kept apart".to_owned()).await;
-    let level = asked.ok().and_then(|answers| answers.first().and_then(|answer| answer.value().map(str::to_owned)));
+    let older = format!("{OLDER_ISOLATION}{}", literal(&super::quote::folded(database)));
+    let mut level = None;
+    for sql in [isolation_sql(database), older] {
+        let asked = session.ask(&sql, || "looking how transactions are kept apart".to_owned()).await;
+        level = asked.ok().and_then(|answers| answers.first()?.value().map(str::to_owned));
+        if level.is_some() {
+            break;
+        }
+    }
     match level {
         Some(level) => fine(format!("transactions of `{database}` are kept apart by: {}", level.trim())),
         None => fine(format!(
@@ -105,7 +132,13 @@ async fn bucket(shared: &Shared, session: &Session) -> Vec<Finding> {
     }
     let url = config.staging.url(&folder);
     let read = match read_probe(shared, session, load_id, &config.staging.url(&list)).await {
-        Ok(()) => fine(format!("Redshift reads what lies under `{url}`")),
+        Ok(()) => {
+            let region = config.region.as_ref().map_or_else(
+                || "in the region of Redshift itself".to_owned(),
+                |region| format!("in the region {region}"),
+            );
+            fine(format!("Redshift reads what lies under `{url}`, {region}"))
+        }
         Err(error) => fault(&error),
     };
     let removed = match config.staging.delete(&[part, list]).await {
@@ -125,13 +158,30 @@ async fn read_probe(shared: &Shared, session: &Session, load_id: LoadId, url: &s
     session.ask(&format!("CREATE TEMP TABLE {probe} (\"c0\" INTEGER)"), doing).await?;
     let access = sql::access_sql(&shared.config, true);
     let copy = format!("{} NOLOAD", sql::copy_sql(&probe, url, &access, NullToken::draw().as_str()));
-    let read = session.run(&copy);
-    let read = session.within(super::load::LONGEST, doing, read).await?.map_err(|e| error::failed(&doing(), &e));
+    session.ask(&sql::timeout_sql(PROBE), doing).await?;
+    let read = session.within(PROBE, doing, session.run(&copy)).await;
+    let read = read.and_then(|read| read.map_err(|e| error::failed(&doing(), &e))).map_err(without_a_way);
+    if matches!(&read, Err(error) if *error.kind() == Kind::Unreachable) {
+        // The table ends with its session, which may still be busy.
+        return read.map(drop);
+    }
+    session.ask(&sql::timeout_sql(super::load::LONGEST), doing).await?;
     let dropped = session.ask(&format!("DROP TABLE {probe}"), doing).await;
     // What the server found wrong comes first. What was staged here is well-formed.
     match read {
         Err(error) if matches!(error.kind(), Kind::Rows { .. }) => Err(error.with_kind(Kind::Other)),
         read => read.and(dropped).map(drop),
+    }
+}
+
+/// What a COPY that does not come to an end mostly means.
+fn without_a_way(error: WarehouseError) -> WarehouseError {
+    match error.kind() {
+        Kind::Busy | Kind::Unreachable => error.with_kind(Kind::Unreachable).cure(
+            "see that Redshift has a way to S3: with enhanced VPC routing or in a private subnet it needs a gateway \
+             endpoint for S3 (or a NAT) in its route table, and a security group that lets it out by port 443",
+        ),
+        _ => error,
     }
 }
 
@@ -150,43 +200,101 @@ pub(super) async fn missing_rights(
     name: &QualifiedName,
     mode: &Mode,
 ) -> Result<Vec<&'static str>, WarehouseError> {
-    let needed = plan::rights(mode);
+    rights_of(session, name, plan::rights(mode)).await
+}
+
+/// Those of these rights on a table that this user lacks.
+async fn rights_of(
+    session: &Session,
+    name: &QualifiedName,
+    needed: &[&'static str],
+) -> Result<Vec<&'static str>, WarehouseError> {
     let answers = session.ask(&rights_sql(name, needed), || format!("looking at the rights on `{name}`")).await?;
     let Some(row) = answers.first().and_then(|answer| answer.rows.first()) else { return Ok(Vec::new()) };
     let lacks = |at: usize| row.get(at).is_some_and(|word| !is_true(word));
     Ok(needed.iter().enumerate().filter(|(at, _)| lacks(*at)).map(|(_, right)| *right).collect())
 }
 
-async fn table_findings(
-    shared: &Shared,
-    session: &Session,
-    name: &TableName,
-    mode: &Mode,
-    findings: &mut Vec<Finding>,
-) {
+async fn table_findings(session: &Session, name: &TableName, mode: &Mode, findings: &mut Vec<Finding>) {
     let described = match describe::describe(session, name).await {
         Ok(described) => described,
         Err(error) => return findings.push(fault(&error)),
     };
     let of = &described.table;
     findings.push(fine(format!("the table `{name}` is there, with {} columns", of.columns.len())));
-    match missing_rights(session, &of.name, mode).await {
-        Ok(missing) if missing.is_empty() => {}
-        Ok(missing) => {
-            let missing = missing.join(", ");
-            findings.push(broken(
-                format!("this user may not {missing} on `{name}`, which `mode = \"{}\"` needs", mode.as_str()),
-                format!("GRANT {missing} ON {} TO {}", of.name, quoted_user(&shared.pool)),
-            ));
+    match lacking(session, name, &of.name, mode).await {
+        Ok(missing) => findings.extend(missing),
+        Err(error) => findings.push(fault(&error)),
+    }
+    let ledger = Ledger::of(&of.name);
+    match ledger.ensure(session).await {
+        Ok(is_new) => {
+            let done = if is_new { "was created" } else { "is there" };
+            findings.push(fine(format!("the ledger of `{name}` {done}")));
+            match of_ledger(session, name, &ledger).await {
+                Ok(missing) => findings.extend(missing),
+                Err(error) => findings.push(fault(&error)),
+            }
         }
         Err(error) => findings.push(fault(&error)),
     }
-    findings.push(match Ledger::of(&of.name).ensure(session).await {
-        Ok(false) => fine(format!("the ledger of `{name}` is there")),
-        Ok(true) => fine(format!("the ledger of `{name}` was created")),
-        Err(error) => fault(&error),
-    });
+    findings.push(keys(name, &described, mode));
     findings.extend(advice(name, &described, mode));
+}
+
+/// The rights on a table that are missing. Without those on its schema it was not described.
+async fn lacking(
+    session: &Session,
+    name: &TableName,
+    table: &QualifiedName,
+    mode: &Mode,
+) -> Result<Option<Finding>, WarehouseError> {
+    let missing = missing_rights(session, table, mode).await?.join(", ");
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(broken(
+        format!("this user may not {missing} on `{name}`, which `mode = \"{}\"` needs", mode.as_str()),
+        format!("GRANT {missing} ON {table} TO {}", user(session).await?),
+    )))
+}
+
+/// The rights on a ledger that are missing: somebody else may have made it.
+async fn of_ledger(session: &Session, name: &TableName, ledger: &Ledger) -> Result<Option<Finding>, WarehouseError> {
+    let mut grants = Vec::new();
+    for (table, needed) in ledger.rights() {
+        let missing = rights_of(session, &table, needed).await?.join(", ");
+        if !missing.is_empty() {
+            grants.push(format!("GRANT {missing} ON {table} TO {}", user(session).await?));
+        }
+    }
+    Ok((!grants.is_empty()).then(|| broken(format!("this user may not use the ledger of `{name}`"), grants.join("; "))))
+}
+
+/// By what a table is distributed and sorted, and what to make of it.
+fn keys(name: &TableName, described: &Described, mode: &Mode) -> Finding {
+    let columns = &described.table.columns;
+    let by = |names: &[&str]| format!("by `{}`", names.join("`, `"));
+    let distkey = described.distkey().map(|at| columns[at].name.as_str());
+    let distributed = distkey.map_or_else(|| "without a distkey".to_owned(), |key| by(&[key]));
+    let sortkey = described.sortkey();
+    let sorted = if sortkey.is_empty() { "without a sortkey".to_owned() } else { by(&sortkey) };
+    let said = format!("`{name}` is distributed {distributed} and sorted {sorted}");
+    match (mode, distkey) {
+        (Mode::Upsert { key, .. }, None) => warning(
+            format!("{said}: an upsert may have to move its rows between nodes"),
+            format!(
+                "ALTER TABLE {} ALTER DISTKEY {}, or leave it to DISTSTYLE AUTO where the table is small",
+                described.table.name,
+                key.first().map(|column| ident(column)).unwrap_or_default()
+            ),
+        ),
+        (Mode::Upsert { .. }, Some(_)) => fine(said),
+        _ => fine(format!(
+            "{said}; `mode = \"{}\"` compares no rows, so choose both by the queries that read it",
+            mode.as_str()
+        )),
+    }
 }
 
 /// What could be better about a table.
@@ -260,6 +368,12 @@ mod tests {
         assert!(said.iter().all(|finding| finding.severity == Severity::Warning && finding.cure.is_some()));
         assert_eq!(advice(&name, &described, &mode("DAY")).len(), 1);
         assert_eq!(advice(&name, &described, &Mode::Append).len(), 1);
+        let said = keys(&name, &described, &Mode::Append);
+        assert!(said.message.contains("distributed by `day` and sorted by `day`; `mode = \"append\"`"), "{said:?}");
+        let bare = table_of("orders", &["id||NO|bigint|||"], &["id|bigint|f|0|t"]).unwrap();
+        let said = keys(&name, &bare, &mode("id"));
+        assert!(said.severity == Severity::Warning && said.message.contains("without a distkey"), "{said:?}");
+        assert!(said.cure.is_some_and(|cure| cure.contains("ALTER DISTKEY \"id\"")));
     }
 
     #[test]

@@ -92,10 +92,32 @@ pub(super) async fn describe(session: &Session, name: &TableName) -> Result<Desc
     }
     session.ask(&path_sql(&qualified.schema), doing).await?;
     let keys = session.ask(&keys_sql(&qualified), doing).await?;
+    if rows(&keys).is_empty()
+        && let Some(denied) = without_schema(session, name, &qualified.schema).await?
+    {
+        return Err(denied);
+    }
     let cells = |row: &SimpleQueryRow| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect::<Vec<_>>();
     let found: Vec<Vec<Option<String>>> = rows(&found).iter().map(cells).collect();
     let keys: Vec<Vec<Option<String>>> = rows(&keys).iter().map(cells).collect();
     described(name, qualified, &found, &keys)
+}
+
+/// The error where this user may not use the schema of a table: then `pg_table_def` does not show it.
+async fn without_schema(
+    session: &Session,
+    name: &TableName,
+    schema: &str,
+) -> Result<Option<WarehouseError>, WarehouseError> {
+    // Here a name stands as it is, without quotes.
+    let usage = format!("SELECT has_schema_privilege({}, 'usage')", literal(schema));
+    let answers = session.ask(&usage, || format!("looking at the rights on the schema of `{name}`")).await?;
+    if answers.first().and_then(Answer::value).is_none_or(is_true) {
+        return Ok(None);
+    }
+    let cure = format!("GRANT USAGE ON SCHEMA {} TO {}", ident(schema), super::user(session).await?);
+    let text = format!("this user may not use the schema of `{name}`");
+    Ok(Some(WarehouseError::new(Kind::AccessDenied, text).cure(cure)))
 }
 
 fn rows(answers: &[Answer]) -> &[SimpleQueryRow] {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 use tokio_postgres::SimpleQueryRow;
 
+use super::load::LONGEST;
 use super::quote::{ident, literal};
 use crate::session::{Answer, Session};
 use crate::{
@@ -92,6 +93,12 @@ impl Ledger {
         format!("\"longshore\".{}", ident(&format!("ledger_{}", self.suffix)))
     }
 
+    /// The two tables, and what a load does to them.
+    pub(super) fn rights(&self) -> [(QualifiedName, &'static [&'static str]); 2] {
+        let named = |kind: &str| QualifiedName::new("longshore", format!("{kind}_{}", self.suffix));
+        [(named("head"), &["SELECT", "UPDATE"]), (named("ledger"), &["SELECT", "INSERT"])]
+    }
+
     fn create_head_sql(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (\"one\" SMALLINT NOT NULL, \"epoch\" BIGINT NOT NULL, \
@@ -120,8 +127,14 @@ impl Ledger {
     }
 
     /// The fence: the first statement of a load's transaction. It changes one row, or somebody was faster.
-    pub(super) fn fence_sql(&self, epoch: i64) -> String {
-        format!("UPDATE {} SET \"epoch\" = {} WHERE \"epoch\" = {epoch}", self.head(), epoch + 1)
+    /// Its comment says whose it is: a session that is left over is found by it (`sessions.rs`).
+    pub(super) fn fence_sql(&self, epoch: i64, load: &str) -> String {
+        format!(
+            "UPDATE {} SET \"epoch\" = {} WHERE \"epoch\" = {epoch} {}",
+            self.head(),
+            epoch + 1,
+            super::sessions::tag(load)
+        )
     }
 
     /// The fence's epoch, beside the entries of some objects.
@@ -215,11 +228,11 @@ impl Ledger {
         // Who may not create schemas may not say so either, though this one is there.
         let has_schema = self.tables(session).await?.iter().any(|name| name == "meta");
         for statement in self.create_sql().iter().skip(if has_schema { 2 } else { 0 }) {
-            session.ask(statement, doing).await?;
+            session.ask_within(LONGEST, statement, doing).await?;
         }
         session.ask("BEGIN", doing).await?;
         match self.begin_epochs(session).await {
-            Ok(()) => session.ask("COMMIT", doing).await.map(drop),
+            Ok(()) => session.ask_within(LONGEST, "COMMIT", doing).await.map(drop),
             Err(error) => {
                 if !session.is_closed() {
                     session.ask("ROLLBACK", doing).await?;
@@ -232,15 +245,15 @@ impl Ledger {
     /// Writes the version and the head row if they are missing, behind a lock that only this takes.
     async fn begin_epochs(&self, session: &Session) -> Result<(), WarehouseError> {
         let doing = || format!("creating the ledger of `{}`", self.table);
-        session.ask("LOCK \"longshore\".\"meta\"", doing).await?;
+        session.ask_within(LONGEST, "LOCK \"longshore\".\"meta\"", doing).await?;
         if check_version(session).await?.is_none() {
             let sql = format!("INSERT INTO \"longshore\".\"meta\" (\"version\") VALUES ({VERSION})");
-            session.ask(&sql, doing).await?;
+            session.ask_within(LONGEST, &sql, doing).await?;
         }
         if self.heads(session).await?.is_empty() {
             let name = literal(&self.table.to_string());
             let sql = format!("INSERT INTO {} (\"one\", \"epoch\", \"table_name\") VALUES (1, 0, {name})", self.head());
-            session.ask(&sql, doing).await?;
+            session.ask_within(LONGEST, &sql, doing).await?;
         }
         Ok(())
     }
@@ -248,7 +261,7 @@ impl Ledger {
     /// The head rows, of which there is to be one: epoch and table.
     async fn heads(&self, session: &Session) -> Result<Vec<i64>, WarehouseError> {
         let sql = format!("SELECT \"epoch\", \"table_name\" FROM {}", self.head());
-        let answers = session.ask(&sql, || self.doing()).await?;
+        let answers = session.ask_within(LONGEST, &sql, || self.doing()).await?;
         rows(&answers).iter().map(|row| self.epoch(row)).collect()
     }
 
@@ -281,7 +294,7 @@ impl Ledger {
 
     /// The epoch, and which of the objects are in.
     pub(super) async fn look(&self, session: &Session, objects: &[ObjectSpec]) -> Result<Head, WarehouseError> {
-        let answers = session.ask(&self.head_sql(objects), || self.doing()).await.map_err(explained)?;
+        let answers = session.ask_within(LONGEST, &self.head_sql(objects), || self.doing()).await.map_err(explained)?;
         let first = rows(&answers).first().ok_or_else(|| {
             WarehouseError::new(Kind::Ledger, format!("{} has no row", self.head())).cure(format!(
                 "INSERT INTO {} VALUES (1, 0, {})",
@@ -303,7 +316,10 @@ impl Ledger {
         objects: &[ObjectSpec],
         newer_than: Option<Option<&Position>>,
     ) -> Result<Vec<Entry>, WarehouseError> {
-        let answers = session.ask(&self.fenced_sql(objects, newer_than), || self.doing()).await.map_err(explained)?;
+        let answers = session
+            .ask_within(LONGEST, &self.fenced_sql(objects, newer_than), || self.doing())
+            .await
+            .map_err(explained)?;
         let found = self.read(&answers)?;
         let known = ours(found.clone(), objects);
         if !known.is_empty() {
@@ -314,25 +330,47 @@ impl Ledger {
         Ok(found.into_iter().filter(|entry| entry.kind == EntryKind::Load && Some(&entry.position()) > seen).collect())
     }
 
-    /// What the ledger knows of candidates.
-    pub(super) async fn lookup(&self, session: &Session, candidates: &[Candidate]) -> Result<Known, WarehouseError> {
-        let mut known = Known::default();
-        for some in candidates.chunks(ASKED) {
-            let sql = format!(
+    /// Entries of the candidates, and what was loaded under their keys.
+    fn lookup_sql(&self, candidates: &[Candidate]) -> [String; 2] {
+        let keys: Vec<String> = candidates.iter().map(|candidate| literal(&candidate.key)).collect();
+        [
+            format!(
                 "SELECT {} FROM {} WHERE \"identity\" IN ({}) ORDER BY \"modified_at\", \"key\", \"identity\", \"generation\"",
                 names(),
                 self.entries(),
-                listed(some.iter().map(|candidate| candidate.identity))
-            );
-            known.entries.extend(self.read(&session.ask(&sql, || self.doing()).await.map_err(explained)?)?);
-            let keys: Vec<String> = some.iter().map(|candidate| literal(&candidate.key)).collect();
-            let sql = format!(
+                listed(candidates.iter().map(|candidate| candidate.identity))
+            ),
+            format!(
                 "SELECT DISTINCT \"pipeline\", \"key\", \"content_hash\", \"identity\" FROM {} \
                  WHERE \"kind\" = 'load' AND \"content_hash\" IS NOT NULL AND \"key\" IN ({}) ORDER BY 1, 2, 3, 4",
                 self.entries(),
                 keys.join(", ")
+            ),
+        ]
+    }
+
+    fn latest_sql(&self) -> String {
+        format!(
+            "SELECT \"modified_at\", \"key\" FROM {} WHERE \"kind\" = 'load' ORDER BY \"modified_at\" DESC, \"key\" DESC LIMIT 1",
+            self.entries()
+        )
+    }
+
+    /// What is asked before a load of these objects: to plan it, then to begin it.
+    pub(super) fn looks_sql(&self, candidates: &[Candidate], objects: &[ObjectSpec]) -> Vec<String> {
+        let planning = candidates.chunks(ASKED).flat_map(|some| self.lookup_sql(some));
+        [self.find_sql()].into_iter().chain(planning).chain([self.latest_sql(), self.head_sql(objects)]).collect()
+    }
+
+    /// What the ledger knows of candidates.
+    pub(super) async fn lookup(&self, session: &Session, candidates: &[Candidate]) -> Result<Known, WarehouseError> {
+        let mut known = Known::default();
+        for some in candidates.chunks(ASKED) {
+            let [of_identities, of_keys] = self.lookup_sql(some);
+            known.entries.extend(
+                self.read(&session.ask_within(LONGEST, &of_identities, || self.doing()).await.map_err(explained)?)?,
             );
-            let answers = session.ask(&sql, || self.doing()).await.map_err(explained)?;
+            let answers = session.ask_within(LONGEST, &of_keys, || self.doing()).await.map_err(explained)?;
             for row in rows(&answers) {
                 let hash = self.hash(row).ok_or_else(|| self.damaged())?;
                 // The server takes texts for equal that differ by blanks at their end.
@@ -356,11 +394,7 @@ impl Ledger {
 
     /// The greatest position among the entries of kind `load`.
     async fn latest(&self, session: &Session) -> Result<Option<Position>, WarehouseError> {
-        let sql = format!(
-            "SELECT \"modified_at\", \"key\" FROM {} WHERE \"kind\" = 'load' ORDER BY \"modified_at\" DESC, \"key\" DESC LIMIT 1",
-            self.entries()
-        );
-        let answers = session.ask(&sql, || self.doing()).await.map_err(explained)?;
+        let answers = session.ask_within(LONGEST, &self.latest_sql(), || self.doing()).await.map_err(explained)?;
         let Some(row) = rows(&answers).first() else { return Ok(None) };
         let position = || Some(Position { modified_at: instant(row.get(0)?)?, key: row.get(1)?.to_owned() });
         position().map(Some).ok_or_else(|| self.damaged())
@@ -386,7 +420,7 @@ impl Ledger {
 
     /// The next entries.
     pub(super) async fn page(&self, session: &Session, after: Option<&Cursor>) -> Result<Vec<Entry>, WarehouseError> {
-        let answers = session.ask(&self.page_sql(after), || self.doing()).await.map_err(explained)?;
+        let answers = session.ask_within(LONGEST, &self.page_sql(after), || self.doing()).await.map_err(explained)?;
         self.read(&answers)
     }
 
@@ -422,7 +456,7 @@ fn explained(error: WarehouseError) -> WarehouseError {
 /// The version of the ledger's tables; `None` where none was written yet.
 async fn check_version(session: &Session) -> Result<Option<i64>, WarehouseError> {
     let sql = "SELECT count(*), max(\"version\") FROM \"longshore\".\"meta\"";
-    let answers = session.ask(sql, || "looking for the ledger".to_owned()).await.map_err(explained)?;
+    let answers = session.ask_within(LONGEST, sql, || "looking for the ledger".to_owned()).await.map_err(explained)?;
     let row = rows(&answers).first();
     let number = |index| row.and_then(|row| row.get(index)).and_then(|text| text.parse::<i64>().ok());
     match (number(0), number(1)) {
@@ -440,7 +474,6 @@ async fn check_version(session: &Session) -> Result<Option<i64>, WarehouseError>
 /// What somebody runs who may create the schema, for the user who loads: every target has tables of its own,
 /// so that user has to be able to make them.
 pub(super) fn sql(user: &str) -> String {
-    let user = longshore_postgres::quote::ident(user);
     format!(
         "CREATE SCHEMA IF NOT EXISTS \"longshore\";
 GRANT USAGE, CREATE ON SCHEMA \"longshore\" TO {user};
@@ -595,7 +628,7 @@ mod tests {
         assert_eq!(ledger.suffix.len(), 16);
         assert_ne!(ledger.suffix, Ledger::of(&QualifiedName::new("public", "order")).suffix);
         assert_eq!(
-            ledger.fence_sql(7),
+            ledger.fence_sql(7, "longshore load project"),
             format!("UPDATE \"longshore\".\"head_{0}\" SET \"epoch\" = 8 WHERE \"epoch\" = 7", ledger.suffix)
         );
         let [schema, meta, head, entries] = ledger.create_sql();

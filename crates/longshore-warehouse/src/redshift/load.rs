@@ -103,6 +103,11 @@ impl RedshiftLoad {
         self.session.as_ref().ok_or_else(gone)
     }
 
+    /// How its session and its fence are called.
+    pub(super) fn name(&self) -> String {
+        crate::session::name_of(self.spec.load_id, &self.shared.config.project)
+    }
+
     pub(super) fn doing(&self, what: &str) -> String {
         format!("{what} `{}`", self.plan.table.table.name)
     }
@@ -253,7 +258,8 @@ impl RedshiftLoad {
     async fn tidy(&mut self) {
         let Some(session) = self.session.take() else { return };
         if !self.lines.is_empty()
-            && let Err(error) = session.ask(&self.sql().drop(), || self.doing("removing what was staged for")).await
+            && let Err(error) =
+                session.ask_within(LONGEST, &self.sql().drop(), || self.doing("removing what was staged for")).await
         {
             tracing::debug!("{error}");
             return;

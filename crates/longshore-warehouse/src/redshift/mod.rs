@@ -20,6 +20,7 @@ mod parts;
 mod plan;
 mod quote;
 mod refusal;
+mod sessions;
 mod sql;
 mod staging;
 mod transaction;
@@ -39,12 +40,16 @@ use self::ledger::Ledger;
 pub use self::staging::{Staged, Staging};
 use crate::session::{Pool, Session};
 use crate::{
-    Begun, Candidate, Cursor, Entry, EntryKind, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName,
-    Swept, Table, TableName, Tally, Warehouse, WarehouseError, entries,
+    Begun, Candidate, Cursor, Entry, EntryKind, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, ObjectSpec,
+    QualifiedName, Swept, Table, TableName, Tally, Warehouse, WarehouseError, entries,
 };
 
 /// What [`RedshiftConfig::slices`] should be where nobody knows better: the smallest clusters have 2 to 4.
 pub const SLICES: u16 = 4;
+
+/// What [`RedshiftConfig::hold`] should be: longer than most loads hold a fence, and than it takes to end the
+/// session of a dead one. What was staged is kept that long.
+pub const HOLD: Duration = Duration::from_secs(600);
 
 /// Where the database and its staging bucket are, and how long to wait.
 #[derive(Debug, Clone)]
@@ -61,8 +66,10 @@ pub struct RedshiftConfig {
     pub prefix: String,
     /// The number of slices that read a load's parts at once ([`SLICES`]).
     pub slices: u16,
-    /// How long to wait for a table's fence.
+    /// How long to wait for a table's fence at a time.
     pub wait: Duration,
+    /// How long to wait for it in all ([`HOLD`]).
+    pub hold: Duration,
     /// How long the server may take for a short statement before it is given up.
     pub patience: Duration,
     /// A word, the same for all processes of one project and for no other project: what others staged is
@@ -168,13 +175,14 @@ impl Shared {
             Kind::AccessDenied,
             format!("this user may not {missing} on `{table}`, which `mode = \"{}\"` needs", mode.as_str()),
         )
-        .cure(format!("GRANT {missing} ON {table} TO {}", quoted_user(&self.pool))))
+        .cure(format!("GRANT {missing} ON {table} TO {}", user(session).await?)))
     }
 }
 
-/// The user who loads, as a statement names it.
-fn quoted_user(pool: &Pool) -> String {
-    longshore_postgres::quote::ident(pool.user())
+/// The user of a session, as a statement names it. With a login by IAM nothing else knows who that is.
+async fn user(session: &Session) -> Result<String, WarehouseError> {
+    let answers = session.ask("SELECT current_user", || "asking who this user is".to_owned()).await?;
+    Ok(longshore_postgres::quote::ident(answers.first().and_then(|answer| answer.value()).unwrap_or_default().trim()))
 }
 
 impl Redshift {
@@ -217,7 +225,7 @@ fn script(
     script.extend([
         sql::timeout_sql(config.wait),
         "BEGIN".to_owned(),
-        ledger.fence_sql(epoch),
+        ledger.fence_sql(epoch, &crate::session::name_of(spec.load_id, &config.project)),
         sql::timeout_sql(load::LONGEST),
         ledger.fenced_sql(&spec.objects, newer_than),
     ]);
@@ -286,22 +294,52 @@ impl Warehouse for Redshift {
             (session, looked)
         };
         let (plan, ledger, epoch) = self.shared.pool.with(look).await?;
-        script(&self.shared.config, spec, &plan, &ledger, epoch)
+        let candidate = |object: &ObjectSpec| Candidate {
+            identity: object.identity,
+            pipeline: spec.pipeline.clone(),
+            key: object.key.clone(),
+        };
+        let candidates: Vec<Candidate> = spec.objects.iter().map(candidate).collect();
+        let mut statements = ledger.looks_sql(&candidates, &spec.objects);
+        statements.extend(script(&self.shared.config, spec, &plan, &ledger, epoch)?);
+        Ok(statements)
     }
 
-    /// Removes what loads left in the staging bucket. Their temporary tables ended with their sessions, and a
-    /// session that is left over cannot pass the fence any more.
+    /// Removes what loads left in the staging bucket, and ends sessions that hold a fence. Temporary tables end
+    /// with their sessions.
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
         let config = &self.shared.config;
-        staging::sweep(config.staging.as_ref(), &config.prefix, &config.project, live, before).await
+        let sweep = |session: Session| async {
+            let ended = sessions::sweep(&session, &config.project, live, before).await;
+            (session, ended)
+        };
+        let ended = self.shared.pool.with(sweep).await;
+        let swept = staging::sweep(config.staging.as_ref(), &config.prefix, &config.project, live, before).await?;
+        // What the server does not tell holds back nothing: a session that is left over ends some day.
+        let backends = ended.unwrap_or_else(|error| {
+            tracing::debug!("{error}");
+            0
+        });
+        Ok(Swept { backends, ..swept })
     }
 
     async fn check(&self, uses: &[(TableName, Mode)]) -> Vec<Finding> {
         check::check(&self.shared, uses).await
     }
 
-    fn ledger_sql(&self) -> String {
-        ledger::sql(self.shared.pool.user())
+    async fn ledger_sql(&self) -> Result<String, WarehouseError> {
+        let pool = &self.shared.pool;
+        let user = match pool.has_fetched_user() {
+            false => longshore_postgres::quote::ident(pool.user()),
+            true => {
+                let ask = |session: Session| async {
+                    let user = user(&session).await;
+                    (session, user)
+                };
+                pool.with(ask).await?
+            }
+        };
+        Ok(ledger::sql(&user))
     }
 
     fn create_table_sql(&self, table: &NewTable) -> String {
@@ -395,6 +433,7 @@ mod tests {
             prefix: "staging/".to_owned(),
             slices: SLICES,
             wait: Duration::from_secs(15),
+            hold: HOLD,
             patience: Duration::from_secs(120),
             project: "acme".to_owned(),
         }

@@ -25,6 +25,8 @@ enum Ended {
     AlreadyIn(Vec<Entry>),
     /// Another load was between its own fence and its end.
     Raced,
+    /// Another load held the fence for as long as one try waits.
+    Held(WarehouseError),
 }
 
 /// What a merge did.
@@ -37,11 +39,12 @@ struct Applied {
 }
 
 impl RedshiftLoad {
-    /// Plays the transaction, again where the server undid it.
+    /// Plays the transaction, again where the server undid it or another load held the fence: what is staged
+    /// was read, sent and copied once, and is not thrown away for that.
     pub(super) async fn transact(&mut self, entries: &[Entry]) -> Result<Committed, WarehouseError> {
-        let mut tries = 0;
+        let (mut tries, mut waits) = (0, 0);
+        let began = tokio::time::Instant::now();
         loop {
-            tries += 1;
             let ended = self.attempt(entries.to_vec()).await;
             if !matches!(ended, Ok(Ended::Committed(_)))
                 && !is_unknown(&ended)
@@ -52,13 +55,26 @@ impl RedshiftLoad {
             let failed = match ended {
                 Ok(Ended::Committed(receipt)) => return Ok(Committed::Loaded(receipt)),
                 Ok(Ended::AlreadyIn(known)) => return Ok(Committed::AlreadyIn(known)),
-                Ok(Ended::Raced) => WarehouseError::new(
-                    Kind::Busy,
-                    format!("another load of `{}` was faster {tries} times", self.spec.table),
-                ),
-                Err(error) if *error.kind() == Kind::Conflict => error,
+                Ok(Ended::Held(busy)) => {
+                    waits += 1;
+                    if began.elapsed() >= self.shared.config.hold {
+                        return Err(busy);
+                    }
+                    busy
+                }
+                Ok(Ended::Raced) => {
+                    tries += 1;
+                    let text = format!("another load of `{}` was faster {tries} times", self.spec.table);
+                    WarehouseError::new(Kind::Busy, text)
+                }
+                Err(error) if *error.kind() == Kind::Conflict => {
+                    tries += 1;
+                    error
+                }
                 Err(error) => return Err(error),
             };
+            // What limited the fence would limit the look too, with its time in the server's queue.
+            self.ask(&sql::timeout_sql(LONGEST), "looking again at the ledger of").await?;
             let head = self.ledger.look(self.session()?, &self.spec.objects).await?;
             if !head.entries.is_empty() {
                 return Ok(Committed::AlreadyIn(head.entries));
@@ -68,7 +84,7 @@ impl RedshiftLoad {
             }
             tracing::debug!("{failed}: trying again");
             self.epoch = head.epoch;
-            tokio::time::sleep(pause(tries)).await;
+            tokio::time::sleep(pause(tries.max(waits))).await;
         }
     }
 
@@ -83,8 +99,8 @@ impl RedshiftLoad {
     /// One transaction, from the fence to COMMIT.
     async fn attempt(&self, mut entries: Vec<Entry>) -> Result<Ended, WarehouseError> {
         let loads = entries.iter().any(|entry| entry.kind == EntryKind::Load);
-        if !self.fence().await? {
-            return Ok(Ended::Raced);
+        if let Some(ended) = self.fence().await? {
+            return Ok(ended);
         }
         crash_point("fence");
         self.ask(&sql::timeout_sql(LONGEST), "loading").await?;
@@ -108,22 +124,26 @@ impl RedshiftLoad {
         Ok(Ended::Committed(Receipt { load_id: self.spec.load_id, entries, rows_replaced: applied.replaced }))
     }
 
-    /// Begins the transaction with the fence, which waits for rivals; whether it was first.
-    async fn fence(&self) -> Result<bool, WarehouseError> {
+    /// Begins the transaction with the fence, which waits for rivals; how it ended if this load is not let in.
+    async fn fence(&self) -> Result<Option<Ended>, WarehouseError> {
         let doing = "waiting for another load of";
         let wait = self.shared.config.wait;
         self.ask(&sql::timeout_sql(wait), doing).await?;
         self.ask("BEGIN", doing).await?;
         let session = self.session()?;
-        let fence = self.ledger.fence_sql(self.epoch);
+        let fence = self.ledger.fence_sql(self.epoch, &self.name());
         let fenced = session.within(wait, || self.doing(doing), session.run(&fence)).await?;
         match fenced.map(|answers| answers.last().map_or(0, |answer| answer.count)) {
-            Ok(0) => Ok(false),
-            Ok(1) => Ok(true),
+            Ok(0) => Ok(Some(Ended::Raced)),
+            Ok(1) => Ok(None),
             Ok(count) => Err(self.ledger.doubled(count)),
             Err(error) => {
                 let failed = error::failed_on_ours(&self.doing(doing), &error);
-                if *failed.kind() == Kind::Conflict { Ok(false) } else { Err(failed) }
+                match failed.kind() {
+                    Kind::Conflict => Ok(Some(Ended::Raced)),
+                    Kind::Busy => Ok(Some(Ended::Held(failed))),
+                    _ => Err(failed),
+                }
             }
         }
     }
@@ -182,8 +202,7 @@ impl RedshiftLoad {
     async fn write_ledger(&self, entries: &[Entry]) -> Result<(), WarehouseError> {
         let mut written = 0;
         for statement in self.ledger.insert_sql(entries) {
-            let answers = self.ask(&statement, "writing the ledger of").await?;
-            written += answers.last().map_or(0, |answer| answer.count);
+            written += self.count(&statement, "writing the ledger of").await?;
         }
         if written == entries.len() as u64 {
             return Ok(());

@@ -206,8 +206,8 @@ impl Warehouse for FaultyWarehouse {
         self.inner.check(uses).await
     }
 
-    fn ledger_sql(&self) -> String {
-        self.inner.ledger_sql()
+    async fn ledger_sql(&self) -> Result<String, WarehouseError> {
+        self.inner.ledger_sql().await
     }
 
     async fn statements(&self, spec: &LoadSpec) -> Result<Vec<String>, WarehouseError> {

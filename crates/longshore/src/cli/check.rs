@@ -31,7 +31,7 @@ pub(super) struct Check {
 pub(super) async fn run(check: Check, global: &Global) -> Result {
     let config = global.read()?;
     if check.print_sql {
-        let sql = project::open_warehouse(&config).await?.ledger_sql();
+        let sql = project::open_warehouse(&config).await?.ledger_sql().await?;
         match global.json {
             true => output::json(&serde_json::json!({ "ledger_sql": sql }))?,
             false => outln!("{}", sql.trim_end()),

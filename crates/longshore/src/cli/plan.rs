@@ -8,9 +8,13 @@ use longshore_warehouse::{EntryKind, Known};
 use serde::Serialize;
 
 use super::{Global, Outcome, Result, output};
+use crate::config::{Config, Pipeline};
 use crate::pipeline::plan::{Planned, Rules, Verdict, group, judge};
 use crate::pipeline::target::Target;
-use crate::pipeline::{Job, discover, load};
+use crate::pipeline::{Context, Job, Landed, discover, load};
+
+/// Objects of a table that are judged at once.
+const STRETCH: usize = 1_000;
 
 #[derive(Debug, Args)]
 pub(super) struct Plan {
@@ -51,7 +55,7 @@ pub(super) async fn run(plan: Plan, global: &Global) -> Result {
     for lane in lanes {
         let mut after = None;
         loop {
-            let stretch = found.spool.next(lane, after.as_ref(), 1_000)?;
+            let stretch = found.spool.next(lane, after.as_ref(), STRETCH)?;
             let Some((_, last)) = stretch.last() else {
                 break;
             };
@@ -117,65 +121,85 @@ pub(super) async fn run(plan: Plan, global: &Global) -> Result {
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
 }
 
-/// Prints the statements of the next load of each pipeline.
-async fn print_sql(config: &crate::config::Config, context: &crate::pipeline::Context, global: &Global) -> Result {
+/// What stands in printed statements for what only a load knows.
+const NOT_YET_KNOWN: &str = "-- Filled in by a load itself: its id and time, the word after NULL AS, and in the rows for the ledger\n\
+    -- the counts of rows and the content hashes, here 0 and NULL. It reads the fence's epoch anew. Secrets are left out.";
+
+/// Prints the statements of the next load of each pipeline. What hinders one pipeline holds back no other.
+async fn print_sql(config: &Config, context: &Context, global: &Global) -> Result {
     let found = discover::discover(&config.pipelines, None, context).await?;
-    let mut next: Vec<NextLoad> = Vec::new();
-    for (lane, _) in found.spool.lanes()? {
-        let stretch = found.spool.next(lane, None, 1_000)?;
-        let mut by_pipeline: HashMap<usize, Vec<_>> = HashMap::new();
-        for (pipeline, landed) in stretch {
-            by_pipeline.entry(pipeline).or_default().push(Arc::new(landed));
-        }
-        for (at, objects) in by_pipeline {
-            let pipeline = &config.pipelines[at];
-            if next.iter().any(|load| load.pipeline == pipeline.name) {
-                continue;
+    let (mut next, mut is_fine) = (Vec::new(), true);
+    for (lane, at) in found.spool.lanes()? {
+        match next_load(&found.spool, lane, at, &config.pipelines[at], context).await {
+            Ok(load) => next.extend(load),
+            Err(failure) => {
+                is_fine = false;
+                eprintln!("pipeline `{}`:", config.pipelines[at].name);
+                failure.print();
             }
-            let known = known(&objects, pipeline, context).await.map_err(super::Failure::new)?;
-            let verdicts = judge(&objects, &known, Rules { pipeline, keep: context.keep });
-            let planned = verdicts.into_iter().zip(objects).filter_map(|(verdict, landed)| match verdict {
-                Verdict::Load { late } => Some(Planned { landed, late, superseded: false }),
-                Verdict::Supersede => Some(Planned { landed, late: false, superseded: true }),
-                _ => None,
-            });
-            let Some(load) = group(planned.collect(), pipeline).into_iter().next() else { continue };
-            let table = context.warehouse.describe(&pipeline.table).await?;
-            let target = Target::fit(pipeline, table)?;
-            let job = Job { pipeline, target: &target };
-            next.push(NextLoad {
-                pipeline: pipeline.name.clone(),
-                objects: load.objects.iter().map(|planned| planned.landed.key().to_owned()).collect(),
-                statements: load::statements(&load, known, job, context).await?,
-            });
         }
     }
     if global.json {
         output::json(&next)?;
-        return Ok(Outcome::Done);
-    }
-    if next.is_empty() {
-        outln!("nothing waits");
-    }
-    for load in &next {
-        let objects = load.objects.len();
-        outln!(
-            "-- pipeline `{}`: the next load, of {objects} {}",
-            load.pipeline,
-            if objects == 1 { "object" } else { "objects" }
-        );
-        for statement in &load.statements {
-            outln!("{statement};");
+    } else {
+        match next.is_empty() {
+            true if is_fine => outln!("nothing waits"),
+            true => {}
+            false => outln!("{NOT_YET_KNOWN}"),
+        }
+        for load in &next {
+            outln!(
+                "-- pipeline `{}`: the next load, of {}",
+                load.pipeline,
+                output::counted(load.objects.len() as u64, "object")
+            );
+            load.statements.iter().for_each(|statement| outln!("{statement};"));
         }
     }
-    Ok(Outcome::Done)
+    Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
 }
 
-async fn known(
-    objects: &[Arc<crate::pipeline::Landed>],
-    pipeline: &crate::config::Pipeline,
-    context: &crate::pipeline::Context,
-) -> std::result::Result<Known, String> {
+/// The next load of a pipeline, however far down its objects wait.
+async fn next_load(
+    spool: &discover::Spool,
+    lane: usize,
+    at: usize,
+    pipeline: &Pipeline,
+    context: &Context,
+) -> Result<Option<NextLoad>> {
+    let (mut waiting, mut of_ledger, mut after) = (Vec::new(), Known::default(), None);
+    loop {
+        let stretch = spool.next(lane, after.as_ref(), STRETCH)?;
+        let Some((_, last)) = stretch.last() else { break };
+        after = Some(last.position());
+        let objects: Vec<Arc<Landed>> =
+            stretch.into_iter().filter(|(of, _)| *of == at).map(|(_, landed)| Arc::new(landed)).collect();
+        if objects.is_empty() {
+            continue;
+        }
+        of_ledger = known(&objects, pipeline, context).await.map_err(super::Failure::new)?;
+        let verdicts = judge(&objects, &of_ledger, Rules { pipeline, keep: context.keep });
+        waiting.extend(verdicts.into_iter().zip(objects).filter_map(|(verdict, landed)| match verdict {
+            Verdict::Load { late } => Some(Planned { landed, late, superseded: false }),
+            Verdict::Supersede => Some(Planned { landed, late: false, superseded: true }),
+            _ => None,
+        }));
+        // One that is followed by another is whole.
+        if group(waiting.clone(), pipeline).len() > 1 {
+            break;
+        }
+    }
+    let Some(load) = group(waiting, pipeline).into_iter().next() else { return Ok(None) };
+    let target = Target::fit(pipeline, context.warehouse.describe(&pipeline.table).await?)?;
+    let job = Job { pipeline, target: &target };
+    Ok(Some(NextLoad {
+        pipeline: pipeline.name.clone(),
+        objects: load.objects.iter().map(|planned| planned.landed.key().to_owned()).collect(),
+        statements: load::statements(&load, of_ledger, job, context).await?,
+    }))
+}
+
+async fn known(objects: &[Arc<Landed>], pipeline: &Pipeline, context: &Context) -> std::result::Result<Known, String> {
     let candidates: Vec<_> = objects
         .iter()
         .map(|landed| longshore_warehouse::Candidate {
@@ -185,7 +209,7 @@ async fn known(
         })
         .collect();
     let described = context.warehouse.describe(&pipeline.table).await.map_err(|error| error.to_string())?;
-    crate::pipeline::target::Target::fit(pipeline, described).map_err(|error| error.chain())?;
+    Target::fit(pipeline, described).map_err(|error| error.chain())?;
     context.warehouse.lookup(&pipeline.table, &candidates).await.map_err(|error| error.to_string())
 }
 

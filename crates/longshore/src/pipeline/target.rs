@@ -188,6 +188,10 @@ fn csv_type(ty: &ColumnType) -> Type {
         ColumnType::Decimal { precision, scale } => Type::Decimal { precision: *precision, scale: *scale },
         ColumnType::Float32 => Type::Float32,
         ColumnType::Float64 => Type::Float64,
+        // Where it counts bytes (Redshift), a CHAR holds ASCII only.
+        ColumnType::Char { length, unit: warehouse::LengthUnit::Bytes } => {
+            Type::Text { length: Some((*length, LengthUnit::Ascii)), padded: true }
+        }
         ColumnType::Char { length, unit: u } => Type::Text { length: Some((*length, unit(u))), padded: true },
         ColumnType::Varchar { length, unit: u } => Type::Text { length: Some((*length, unit(u))), padded: false },
         ColumnType::Text => Type::Text { length: None, padded: false },

@@ -125,7 +125,7 @@ fn column_type(ty: &Type) -> ColumnType {
             length: *length,
             unit: match unit {
                 longshore_csv::LengthUnit::Characters => LengthUnit::Characters,
-                longshore_csv::LengthUnit::Bytes => LengthUnit::Bytes,
+                longshore_csv::LengthUnit::Bytes | longshore_csv::LengthUnit::Ascii => LengthUnit::Bytes,
             },
         },
         _ => ColumnType::Text,

@@ -44,6 +44,12 @@ const MORE: Duration = Duration::from_secs(30);
 /// Pause before a directory that cannot be watched yet is tried again.
 const WATCH_AGAIN: Duration = Duration::from_secs(10);
 
+/// [`ZOMBIE`], or in a debug build what a test says.
+fn zombie() -> Duration {
+    let said = if cfg!(debug_assertions) { std::env::var("LONGSHORE_ZOMBIE_SECONDS").ok() } else { None };
+    said.and_then(|text| text.parse().ok()).map_or(ZOMBIE, Duration::from_secs)
+}
+
 /// Makes the ticks of all schedules.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -89,7 +95,7 @@ impl Scheduler {
         let mut watching = Watching::new(&self.project);
         let mut faults = Faults::default();
         // Whatever was begun before this process and is not kept alive has no worker by then.
-        let mut sweep_at = Some(Instant::now() + ZOMBIE);
+        let mut sweep_at = Some(Instant::now() + zombie());
         loop {
             self.pulse.beat();
             watching.start();
@@ -106,7 +112,7 @@ impl Scheduler {
             all_now = false;
             let swept = self.sweep().await;
             if swept.as_ref().is_ok_and(|anybody_died| *anybody_died) {
-                sweep_at = Some(Instant::now() + ZOMBIE);
+                sweep_at = Some(Instant::now() + zombie());
             }
             is_wrong = is_wrong || swept.is_err();
             faults.note("sweep", swept.map(|_| true));
@@ -114,7 +120,7 @@ impl Scheduler {
                 sweep_at = None;
                 let swept = self.pulse.during(self.sweep_warehouse()).await;
                 if swept.is_err() {
-                    sweep_at = Some(Instant::now() + ZOMBIE);
+                    sweep_at = Some(Instant::now() + zombie());
                 }
                 faults.note("sweep of the warehouse", swept.map(|()| true));
             }
@@ -231,7 +237,7 @@ impl Scheduler {
     /// Ends what dead loads still do in the warehouse, and removes what they left there. A load counts
     /// as dead if it began two leases ago and no running task has it.
     async fn sweep_warehouse(&self) -> Result<(), Error> {
-        let before = Timestamp::now() - jiff::SignedDuration::try_from(ZOMBIE).unwrap_or_default();
+        let before = Timestamp::now() - jiff::SignedDuration::try_from(zombie()).unwrap_or_default();
         let running = self.project.queue.tasks(&[State::Running], usize::MAX).await?;
         let live = running.iter().filter_map(|task| task.load.as_deref()?.parse().ok()).collect();
         let swept = self.project.ctx.warehouse.sweep(&live, before).await?;

@@ -5,8 +5,8 @@ use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinCon
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::harness::{On, Project, numbered};
-use crate::s3::{ACCESS_KEY, MemoryS3, REGION, SECRET_KEY};
+use crate::harness::{On, Project, numbered, until};
+use crate::s3::{ACCESS_KEY, Fault as S3Fault, MemoryS3, On as S3On, REGION, SECRET_KEY};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
 
@@ -138,6 +138,74 @@ fn the_titanic_is_the_same_in_every_warehouse() {
     assert_eq!(redshift, loaded(On::Postgres));
 }
 
+/// Every type that Redshift has and that is loaded, in the words of each.
+fn every_type(on: On) -> String {
+    let (long, doc, raw) = match on {
+        On::Redshift => ("varchar(max)", "super", "varbyte(16)"),
+        On::Postgres => ("varchar(65535)", "json", "bytea"),
+        _ => ("varchar(65535)", "json", "blob"),
+    };
+    format!(
+        "CREATE TABLE t (id integer, small smallint, big bigint, flag boolean, price decimal(9,2), wide decimal(38,10),
+            digits decimal(38,0), half real, whole double precision, code char(4), word varchar(20), long {long},
+            doc {doc}, octets {raw}, day date, clock time, moment timestamp, instant timestamp with time zone)"
+    )
+}
+
+/// All of its columns, as texts that are the same where the values are.
+fn every_value(on: On) -> String {
+    let (doc, raw) = match on {
+        On::Redshift => ("json_serialize(doc)", "to_hex(octets)"),
+        On::Postgres => ("doc", "encode(octets, 'hex')"),
+        _ => ("doc", "lower(hex(octets))"),
+    };
+    format!(
+        "SELECT id, small, big, CASE WHEN flag THEN 'yes' WHEN NOT flag THEN 'no' END AS f, price, wide, digits, half,
+            whole, coalesce('[' || rtrim(code) || ']', 'NULL') AS c, coalesce('[' || word || ']', 'NULL') AS w,
+            length(long) AS n, md5(long) AS l, {doc} AS d, {raw} AS r, day, clock, moment, instant
+         FROM t ORDER BY id"
+    )
+}
+
+#[test]
+fn the_same_bytes_make_the_same_values_in_every_warehouse() {
+    let nines = "9".repeat(38);
+    let long = "é\u{1f600} ,".repeat(6_000);
+    let header = "id,small,big,flag,price,wide,digits,half,whole,code,word,long,doc,octets,day,clock,moment,instant";
+    let rows = [
+        format!(
+            "1,-32768,9223372036854775807,yes,1234567.89,1234567890123456789012345678.0123456789,{nines},1.5,-2.5e-3,\
+             abcd,\"a, \"\"b\"\"\nc\",\"{long}x\",\"{{\"\"a\"\":[1,2.50,\"\"ü\"\"],\"\"b\"\":null}}\",00ff,2024-02-29,\
+             23:59:59.999999,2024-02-29T12:00:00.123456,2024-02-29 12:00:00+05:30"
+        ),
+        format!(
+            "2,32767,-9223372036854775808,f,-0.005,-0.0000000001,-{nines},0.1,1e300,ab,äöü€\u{1f600},\"\",\
+             \"\"\"text\"\"\",\\x7f,0001-01-01,00:00:00,1969-12-31 23:59:59.999999,1969-12-31T23:59:59Z"
+        ),
+        "3,,,,,,,,,,,,,,,,,".to_owned(),
+        "4,1,1,1,20.255,0,0,0.1,0.1,\"a   \",\"\",NULL,[],ABCDEF,9999-12-31,12:00:00,9999-12-31 23:59:59.999999,\
+         2024-01-01 00:00:00-08:00"
+            .to_owned(),
+        "5,-1,0,t,20.259,1,1,-0.1,-0.1,    ,\\N,\\.,true,00,2024-01-01,12:00:00.5,2024-01-01 00:00:00,\
+         2024-01-01 00:00:00.000001Z"
+            .to_owned(),
+    ];
+    let body = format!("{header}\n{}\n", rows.join("\n"));
+    let loaded = |on: On, mode: &str| {
+        let project = Project::on(on, &pipeline(mode));
+        project.sql(&every_type(on));
+        project.drop("1.csv", &body);
+        project.load();
+        project.rows(&every_value(on))
+    };
+    for mode in [APPEND, UPSERT] {
+        let redshift = loaded(On::Redshift, mode);
+        assert_eq!(redshift.len(), 5);
+        assert_eq!(redshift, loaded(On::Postgres, mode), "{mode}, PostgreSQL");
+        assert_eq!(redshift, loaded(On::Directory, mode), "{mode}, DuckDB");
+    }
+}
+
 #[test]
 fn the_same_bytes_make_the_same_values_as_in_postgresql() {
     const COLUMNS: &str = "id integer, small smallint, big bigint, flag boolean, price decimal(9,2),
@@ -175,6 +243,149 @@ fn a_value_that_does_not_fit_is_a_reject_by_the_lengths_of_redshift() {
     let rejects = project.run(&["rejects", "pending/1.csv", "--json"]).exits(0).json();
     let lines: Vec<&Value> = rejects["rejects"].as_array().unwrap().iter().map(|reject| &reject["line"]).collect();
     assert_eq!(lines, [3, 5]);
+}
+
+#[test]
+fn a_text_that_is_no_ascii_is_a_reject_where_the_column_is_a_char() {
+    let project = Project::on_redshift(&pipeline("mode = \"append\"\nmax_rejects = 2"));
+    project.sql("CREATE TABLE t (id integer, code char(4))");
+    project.drop("1.csv", "id,code\n1,ab\n2,äb\n3,abcd  \n4,\"é\"\n5,\n");
+    project.load();
+    assert_eq!(project.rows("SELECT id, rtrim(code) FROM t ORDER BY id"), ["1|ab", "3|abcd", "5|-"]);
+    let rejects = project.run(&["rejects", "pending/1.csv", "--json"]).exits(0).json();
+    let rejects = rejects["rejects"].as_array().unwrap();
+    assert_eq!(rejects.iter().map(|reject| &reject["line"]).collect::<Vec<_>>(), [3, 5]);
+    assert!(rejects[0].to_string().contains("expected ASCII"), "{}", rejects[0]);
+    assert!(project.keys().iter().any(|key| key.starts_with("rejected/")), "{:?}", project.keys());
+    // One too many: the object fails, and it alone.
+    project.drop("2.csv", "id,code\n6,ä\n7,ö\n8,ü\n");
+    project.drop("3.csv", "id,code\n9,a\n");
+    project.load_some();
+    assert_eq!(project.value("SELECT count(*) FROM t"), "4");
+    assert!(
+        project.keys().contains(&"failed/<date>/2.csv".to_owned())
+            || project.keys().iter().any(|key| key.starts_with("failed/"))
+    );
+}
+
+#[test]
+fn a_bucket_that_is_busy_while_rows_are_staged_is_transient() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    project.store().inject(S3On::first("PutObject"), S3Fault::Answer(503, "SlowDown"));
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1"]);
+    project.drop("2.csv", numbered([2]));
+    project.store().inject(S3On::every("PutObject"), S3Fault::Answer(503, "SlowDown"));
+    project.load_some();
+    assert_eq!(project.keys(), ["pending/2.csv", "processed/<today>/1.csv"]);
+    project.store().heal();
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2"]);
+    nothing_is_staged(&project);
+}
+
+#[test]
+fn what_a_killed_load_staged_is_swept_by_the_next_that_looks() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered(1..=3));
+    let killed = project.run_with(&["run", "--once"], &[("LONGSHORE_CRASH_AT", "staged:1")]);
+    assert_eq!(killed.code, None, "{killed:?}");
+    let staged = || project.store().keys().into_iter().filter(|key| key.starts_with("staging/")).count();
+    assert_eq!(staged(), 2);
+    project.load();
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+    assert_eq!(staged(), 2);
+    let service = project.start(&["run"], &[("LONGSHORE_ZOMBIE_SECONDS", "1")]);
+    until(|| staged() == 0, || format!("an empty staging prefix: {:?}\n{}", project.keys(), service.said()));
+    assert_eq!(project.rows(T), ["1|n1", "2|n2", "3|n3"]);
+}
+
+#[test]
+fn check_names_what_is_missing_and_the_user_who_needs_it() {
+    let pipelines = [pipeline(APPEND), pipeline(APPEND).replace("\"t\"", "\"sales.u\"").replace("*.csv", "u/*.csv")];
+    let project = Project::on_redshift(&pipelines.concat());
+    project.sql(
+        "CREATE TABLE t (id integer, name varchar(20)) DISTKEY (id) SORTKEY (name); CREATE SCHEMA sales;
+         CREATE TABLE sales.u (id integer, name varchar(20)); CREATE USER loader PASSWORD 'Loader-1';
+         GRANT SELECT ON t TO loader; GRANT INSERT ON sales.u TO loader",
+    );
+    // The administrator makes the ledger.
+    let ran = project.run(&["check"]).exits(0);
+    for part in [
+        "the ledger of `t` was created",
+        "`t` is distributed by `id` and sorted by `name`; `mode = \"append\"` compares no rows",
+        "is distributed without a distkey and sorted without a sortkey",
+        "are kept apart by: Snapshot Isolation",
+        "in the region of Redshift itself",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    with_login(&project, "workgroup = \"shop\"");
+    let (url, _) = service("200 OK", r#"{"dbUser":"loader","dbPassword":"Loader-1"}"#.to_owned());
+    let variables = [("AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", url.as_str())];
+    let check = |arguments: &[&str]| project.run_with(arguments, &variables);
+    let ran = check(&["check"]).exits(1);
+    for part in [
+        "this user may not INSERT on `t`",
+        "GRANT INSERT ON public.t TO \"loader\"",
+        "GRANT USAGE ON SCHEMA \"sales\" TO \"loader\"",
+        "may not create or use the tables of the ledger",
+        "longshore check --print-sql",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    let ran = check(&["check", "--print-sql"]).exits(0);
+    assert!(ran.stdout.contains("GRANT USAGE, CREATE ON SCHEMA \"longshore\" TO \"loader\""), "{}", ran.stdout);
+    // The tables of the ledger are there, and only some rights on them.
+    let tables = project.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'longshore'");
+    project.sql("GRANT USAGE ON SCHEMA longshore TO loader");
+    for table in &tables {
+        project.sql(&format!("GRANT SELECT ON longshore.{table} TO loader"));
+    }
+    let ran = check(&["check"]).exits(1);
+    for part in
+        ["may not use the ledger of `t`", "GRANT UPDATE ON longshore.head_", "; GRANT INSERT ON longshore.ledger_"]
+    {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    project.drop("1.csv", numbered([1]));
+    let ran = check(&["run", "--once"]).exits(1);
+    assert!(ran.stderr.contains("GRANT INSERT ON public.t TO \"loader\""), "{}", ran.stderr);
+}
+
+#[test]
+fn check_says_that_the_staging_bucket_is_in_another_region() {
+    let project = Project::on_redshift(&pipeline(UPSERT));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    let ran = project.run(&["check"]).exits(0);
+    assert!(ran.stdout.contains("without a distkey") && ran.stdout.contains("ALTER DISTKEY \"id\""), "{}", ran.stdout);
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("[warehouse]", "[warehouse]\nstaging_region = \"eu-west-1\""));
+    let ran = project.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("in another region") && ran.stdout.contains("staging_region"), "{}", ran.stdout);
+}
+
+#[test]
+fn secret_keys_are_in_no_log_and_no_error() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    let role = format!("iam_role = \"{ROLE}\"");
+    for (nth, secret) in [(1, SECRET_KEY), (2, "a-secret-that-is-wrong")] {
+        let keys = format!("access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{secret}\"");
+        project.write_config(&config.replace(&role, &keys));
+        project.drop(&format!("{nth}.csv"), numbered([nth]));
+        for arguments in [&["check"][..], &["plan", "--sql"], &["--log-level", "trace", "run", "--once"], &["status"]] {
+            let ran = project.run(arguments);
+            assert!(!ran.stdout.contains(secret), "{arguments:?}: {}", ran.stdout);
+            assert!(!ran.stderr.contains(secret), "{arguments:?}: {}", ran.stderr);
+        }
+    }
+    // The keys are what Redshift reads by: with the wrong ones nothing is loaded.
+    assert_eq!(project.rows(T), ["1|n1"]);
 }
 
 #[test]
@@ -231,6 +442,7 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
     let before = project.store().keys();
     let ran = project.run(&["plan", "--sql"]).exits(0);
     for part in [
+        "-- Filled in by a load itself: its id and time, the word after NULL AS, ",
         "-- pipeline `t`: the next load, of 2 objects\n",
         "CREATE TEMP TABLE ",
         "DISTSTYLE KEY DISTKEY (\"c0\")",
@@ -244,7 +456,16 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
     }
     let json = project.run(&["plan", "--sql", "--json"]).exits(0).json();
     assert_eq!(json[0]["objects"], serde_json::json!(["pending/1.csv", "pending/2.csv"]));
-    assert!(json[0]["statements"].as_array().unwrap().len() < 20);
+    let statements: Vec<&str> =
+        json[0]["statements"].as_array().unwrap().iter().map(|sql| sql.as_str().unwrap()).collect();
+    let load = statements.iter().position(|sql| sql.starts_with("SET application_name")).unwrap();
+    assert!(statements.len() - load < 20);
+    // Before these it looks into the ledger.
+    for part in
+        ["\"identity\" IN ('", "\"key\" IN ('pending/1.csv'", " ORDER BY \"modified_at\" DESC", "SELECT h.\"epoch\""]
+    {
+        assert!(statements[..load].iter().any(|sql| sql.contains(part)), "{part}");
+    }
     assert_eq!(project.store().keys(), before);
     project.load();
     assert_eq!(project.rows(T), ["1|a|7", "2|b|7"]);
@@ -276,8 +497,28 @@ fn plan_says_where_there_are_no_statements() {
     let project = Project::new(&pipeline(APPEND));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
     project.drop("1.csv", numbered([1]));
-    let ran = project.run(&["plan", "--sql"]).exits(2);
+    let ran = project.run(&["plan", "--sql"]).exits(1);
     assert!(ran.stderr.contains("is no list of statements in this warehouse"), "{}", ran.stderr);
+}
+
+#[test]
+fn plan_finds_the_load_of_every_pipeline_that_has_one() {
+    let one = |name: &str, table: &str| {
+        format!("[[pipeline]]\nname = \"{name}\"\nmatch = \"{name}-*.csv\"\ntable = \"{table}\"\n{APPEND}\n")
+    };
+    let project = Project::on_redshift(&[one("a", "t"), one("b", "t"), one("c", "missing"), one("d", "u")].concat());
+    project.sql("CREATE TABLE t (id integer, name varchar(20)); CREATE TABLE u (id integer, name varchar(20))");
+    for n in 0..1_050 {
+        project.drop(&format!("a-{n:04}.csv"), numbered([n]));
+    }
+    for name in ["b", "c", "d"] {
+        project.drop(&format!("{name}-1.csv"), numbered([1]));
+    }
+    let ran = project.run(&["plan", "--sql"]).exits(1);
+    for name in ["a", "b", "d"] {
+        assert!(ran.stdout.contains(&format!("-- pipeline `{name}`: the next load")), "{name}");
+    }
+    assert!(ran.stderr.contains("pipeline `c`:\nerror: ") && ran.stderr.contains("missing"), "{}", ran.stderr);
 }
 
 #[test]
@@ -376,6 +617,35 @@ fn a_login_is_asked_of_iam_for_every_connection() {
             head.contains("authorization: aws4-hmac-sha256 credential=longshoretest/") && head.contains(&scope),
             "{head}"
         );
+    }
+}
+
+#[test]
+fn a_login_that_iam_throttles_is_asked_for_again() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql("CREATE TABLE t (id integer, name varchar(20))");
+    project.drop("1.csv", numbered([1]));
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    for (setting, variable, body) in [
+        (
+            "cluster = \"analytics\"",
+            "AWS_ENDPOINT_URL_REDSHIFT",
+            "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>",
+        ),
+        (
+            "workgroup = \"shop\"",
+            "AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS",
+            r#"{"__type":"com.amazonaws#ThrottlingException","message":"Rate exceeded"}"#,
+        ),
+    ] {
+        project.write_config(&config);
+        with_login(&project, setting);
+        let (url, _) = service("400 Bad Request", body.to_owned());
+        let ran = project.run_with(&["run", "--once"], &[(variable, &url)]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let status = project.run(&["status"]);
+        assert!(!status.stdout.contains("waits since"), "no pause: {}", status.stdout);
+        assert_eq!(project.keys(), ["pending/1.csv"]);
     }
 }
 

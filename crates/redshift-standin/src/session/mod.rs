@@ -46,6 +46,10 @@ pub(crate) struct Session {
     set_before: (BTreeMap<String, String>, Vec<String>, Option<Duration>),
     /// Number of the transaction.
     transaction: u64,
+    /// The views know the transaction.
+    is_shown: bool,
+    /// What the client sent last by the simple protocol, word by word.
+    sent: String,
     last_copy_id: i64,
     last_copy_count: i64,
     /// Both as they were when the transaction began.
@@ -62,6 +66,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) -> Result<(), 
     let ended = session.listen().await;
     session.shared.transactions.end(session.id, false);
     session.shared.locks.release(session.id);
+    session.hide().await;
     startup::forget(&session.shared, &session.upstream.key);
     ended
 }
@@ -69,7 +74,14 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) -> Result<(), 
 impl Session {
     async fn listen(&mut self) -> Result<(), Ended> {
         loop {
-            let frame = self.reader.next().await?;
+            let frame = tokio::select! {
+                frame = self.reader.next() => frame?,
+                () = self.upstream.ended() => {
+                    let refusal = Refusal::new("57P01", "terminating connection due to administrator command");
+                    self.writer.put(&Frame::error(&refusal, "FATAL")).await?;
+                    return self.writer.flush().await;
+                }
+            };
             match frame.tag {
                 b'Q' => {
                     self.settle_extended().await?;

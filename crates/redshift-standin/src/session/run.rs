@@ -26,6 +26,7 @@ impl Session {
     /// One message of the simple protocol: statements, each of which is a transaction of its own unless
     /// there is one already.
     pub(super) async fn simple(&mut self, sql: &str) -> Result<(), Ended> {
+        sql.clone_into(&mut self.sent);
         match token::statements(sql) {
             Err(refusal) => self.fail(&refusal).await?,
             Ok(statements) if statements.is_empty() => self.writer.put(&Frame::new(b'I', Vec::new())).await?,
@@ -70,6 +71,7 @@ impl Session {
             // A transaction that failed gives its locks back at once.
             self.shared.transactions.end(self.id, false);
             self.shared.locks.release(self.id);
+            self.hide().await;
         }
         Ok(())
     }
@@ -184,6 +186,7 @@ impl Session {
         }
         self.shared.transactions.end(self.id, is_committed);
         self.shared.locks.release(self.id);
+        self.hide().await;
         Ok(answer.map(|_| ()))
     }
 
@@ -221,10 +224,11 @@ impl Session {
             writes.extend(self.identify(name).await);
             let is_snapshot = self.shared.config.isolation == Isolation::Snapshot;
             let strength = if *verb == Verb::Insert && is_snapshot { Strength::Add } else { Strength::Write };
-            if let Some(table) = writes.first()
-                && let Err(refusal) = self.acquire(&table.clone(), strength).await?
-            {
-                return Ok(Err(refusal));
+            if let Some(table) = writes.first().cloned() {
+                if let Err(refusal) = self.acquire(&table, strength).await? {
+                    return Ok(Err(refusal));
+                }
+                self.show(&table).await;
             }
         }
         for table in &reads {
@@ -233,6 +237,37 @@ impl Session {
             }
         }
         Ok(self.shared.transactions.touch(self.id, self.transaction, &reads, &writes))
+    }
+
+    /// Has the views tell of the transaction and of the statement that changes rows.
+    async fn show(&mut self, table: &str) {
+        let number = i64::try_from(self.transaction).unwrap_or_default();
+        let process = i32::try_from(self.upstream.process()).unwrap_or_default();
+        let (database, query) = (&self.shared.behind.database, self.shared.query());
+        let sql = "WITH t AS (INSERT INTO standin.transactions
+                VALUES ($1, $2, $3, $4, clock_timestamp() AT TIME ZONE 'UTC', $5))
+            INSERT INTO standin.queries VALUES ($1, $6, $3, $4, $2, clock_timestamp() AT TIME ZONE 'UTC', $7)";
+        let shown = self
+            .shared
+            .admin
+            .execute(sql, &[&self.user, database, &number, &process, &table, &query, &self.sent])
+            .await;
+        self.is_shown = true;
+        if let Err(error) = shown {
+            tracing::debug!("a transaction is not told to the views: {error}");
+        }
+    }
+
+    /// Has the views forget the transaction, which is at its end.
+    pub(super) async fn hide(&mut self) {
+        if !std::mem::take(&mut self.is_shown) {
+            return;
+        }
+        let number = i64::try_from(self.transaction).unwrap_or_default();
+        let sql = "DELETE FROM standin.transactions WHERE transaction_id = $1";
+        if let Err(error) = self.shared.admin.execute(sql, &[&number]).await {
+            tracing::debug!("a transaction is still told by the views: {error}");
+        }
     }
 
     /// Waits for a lock as long as the statement may run.

@@ -97,6 +97,8 @@ pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Opti
         statement_timeout: None,
         set_before: (BTreeMap::new(), vec!["public".to_owned()], None),
         transaction: 0,
+        is_shown: false,
+        sent: String::new(),
         last_copy_id: -1,
         last_copy_count: 0,
         last_copy_before: (-1, 0),

@@ -85,6 +85,16 @@ impl RedshiftBench {
         self.connection.get_or_init(|| connect(self.standin.url())).await
     }
 
+    /// Another client of the stand-in.
+    pub(crate) async fn client(&self) -> Connection {
+        connect(self.standin.url()).await
+    }
+
+    /// A warehouse by other settings than the bench's own.
+    pub(crate) fn warehouse_by(&self, change: impl FnOnce(RedshiftConfig) -> RedshiftConfig) -> Redshift {
+        Redshift::new(change(config_of(&self.standin.url(), &self.s3)))
+    }
+
     /// A connection to the PostgreSQL behind, which knows the types of SUPER and VARBYTE by their numbers.
     async fn behind(&self) -> &Connection {
         self.behind.get_or_init(|| connect(self.database.admin_url())).await
@@ -106,6 +116,7 @@ fn config_of(url: &str, s3: &Arc<MemoryS3>) -> RedshiftConfig {
         prefix: "staging/".to_owned(),
         slices: SLICES,
         wait: Duration::from_millis(1500),
+        hold: Duration::from_secs(20),
         patience: Duration::from_secs(8),
         project: "suite".to_owned(),
     }

@@ -38,8 +38,8 @@ impl Cluster {
         let admin = wanted("REDSHIFT_TEST_URL")?;
         let role = wanted("REDSHIFT_TEST_ROLE").expect("REDSHIFT_TEST_ROLE");
         let place = wanted("REDSHIFT_TEST_STAGING").expect("REDSHIFT_TEST_STAGING");
-        let (name, prefix) =
-            place.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).expect("s3://bucket/prefix/");
+        let place = place.strip_prefix("s3://").expect("s3://bucket/prefix/");
+        let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_nanos();
@@ -50,7 +50,8 @@ impl Cluster {
         let url =
             format!("redshift://{authority}/{database}{}", query.map_or(String::new(), |query| format!("?{query}")));
         let client = runtime.block_on(async {
-            connect(&admin).await.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
+            let creator = connect(&admin).await.expect("a connection");
+            creator.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
             let http = aws_smithy_http_client::Builder::new()
                 .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
                     aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
@@ -63,7 +64,7 @@ impl Cluster {
             Client::new(&loader.load().await)
         });
         let staging = Arc::new(Bucket { client, name: name.to_owned() });
-        let prefix = format!("{}/{database}/", prefix.trim_end_matches('/'));
+        let prefix = format!("{}/{database}/", prefix.trim_end_matches('/')).trim_start_matches('/').to_owned();
         let warehouse = Arc::new(Redshift::new(config_of(&url, &role, &staging, &prefix)));
         Some(Self { admin, url, database, role, staging, prefix, warehouse, connection: OnceCell::new(), runtime })
     }
@@ -73,15 +74,28 @@ impl Cluster {
     }
 
     pub(crate) async fn connection(&self) -> &Connection {
-        self.connection.get_or_init(|| connect(&self.url)).await
+        self.connection.get_or_init(|| async { connect(&self.url).await.expect("a connection") }).await
     }
 
-    /// Rows as texts, each with the number of its type: from a temporary table with the same columns, as a
-    /// prepared statement would have the client look up types that it does not know.
+    /// Rows as texts, each with the number of its type.
     pub(crate) async fn query(&self, sql: &str) -> Vec<Vec<(Option<String>, u32)>> {
-        let types = format!("DROP TABLE IF EXISTS ls_shown; CREATE TEMP TABLE ls_shown AS {sql}");
-        for statement in types.split("; ") {
-            self.connection().await.batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
+        let rows = self.rows(sql).await;
+        let width = rows.first().map_or(0, Vec::len);
+        let types = if width == 0 { Vec::new() } else { self.types(sql, width).await };
+        rows.into_iter().map(|row| row.into_iter().zip(types.iter().copied()).collect()).collect()
+    }
+
+    /// The types of a query's columns: from a temporary table of these columns, with names of its own, as a
+    /// prepared statement would have the client look up types that it does not know. Where the server makes no
+    /// table of it (catalogs, functions of the leader node), 0.
+    async fn types(&self, sql: &str, width: usize) -> Vec<u32> {
+        let names: Vec<String> = (0..width).map(|at| format!("c{at}")).collect();
+        let create = format!("CREATE TEMP TABLE ls_shown ({}) AS {sql}", names.join(", "));
+        for statement in ["DROP TABLE IF EXISTS ls_shown", &create] {
+            if let Err(error) = self.connection().await.batch_execute(statement).await {
+                tracing::debug!("{statement}: {error}");
+                return vec![0; width];
+            }
         }
         let types = self
             .rows(
@@ -89,10 +103,12 @@ impl Cluster {
                  WHERE c.relname = 'ls_shown' AND a.attnum > 0 ORDER BY a.attnum",
             )
             .await;
-        let types: Vec<u32> =
-            types.iter().map(|row| row[0].as_deref().unwrap_or("0").parse().expect("a number")).collect();
-        let rows = self.rows(sql).await;
-        rows.into_iter().map(|row| row.into_iter().zip(types.iter().copied()).collect()).collect()
+        types.iter().map(|row| row[0].as_deref().and_then(|oid| oid.parse().ok()).unwrap_or(0)).collect()
+    }
+
+    async fn drop_database(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let connection = connect(&self.admin).await?;
+        Ok(connection.batch_execute(&format!("DROP DATABASE {}", self.database)).await?)
     }
 
     async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
@@ -106,23 +122,31 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "a test keeps no log, and somebody has to drop what is left")]
     fn drop(&mut self) {
         drop(self.connection.take());
         self.runtime.block_on(async {
             longshore_warehouse::Warehouse::release(self.warehouse.as_ref()).await;
-            let dropped = connect(&self.admin).await.batch_execute(&format!("DROP DATABASE {}", self.database)).await;
-            if let Err(error) = dropped {
-                tracing::warn!("the database `{}` is left over: {error}", self.database);
+            // Sessions that were closed may take a while to end there.
+            for left in (0..DROPS).rev() {
+                match self.drop_database().await {
+                    Ok(()) => break,
+                    Err(error) if left == 0 => eprintln!("the database `{}` is left over: {error}", self.database),
+                    Err(_) => tokio::time::sleep(Duration::from_secs(2)).await,
+                }
             }
         });
     }
 }
 
-async fn connect(url: &str) -> Connection {
-    let config = Config::with_environment(url, &|name| std::env::var(name).ok()).expect("a URL");
-    let connection = config.connect().await.expect("a connection");
-    connection.batch_execute("SET TimeZone TO 'UTC'").await.expect("a setting");
-    connection
+/// How often a database is tried to be dropped.
+const DROPS: u32 = 5;
+
+async fn connect(url: &str) -> Result<Connection, Box<dyn std::error::Error>> {
+    let config = Config::with_environment(url, &|name| std::env::var(name).ok())?;
+    let connection = config.connect().await?;
+    connection.batch_execute("SET TimeZone TO 'UTC'").await?;
+    Ok(connection)
 }
 
 fn config_of(url: &str, role: &str, staging: &Arc<Bucket>, prefix: &str) -> RedshiftConfig {
@@ -134,6 +158,7 @@ fn config_of(url: &str, role: &str, staging: &Arc<Bucket>, prefix: &str) -> Reds
         prefix: prefix.to_owned(),
         slices: SLICES,
         wait: Duration::from_secs(30),
+        hold: Duration::from_secs(60),
         patience: Duration::from_secs(120),
         project: "suite".to_owned(),
     }

@@ -1,12 +1,17 @@
 //! What goes wrong on the way into Redshift, and what becomes of the load.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use longshore_postgres::{Config, Credential, Credentials, CredentialsError};
+use longshore_warehouse::redshift::RedshiftConfig;
 use longshore_warehouse::testing::conformance::{
     Bench, Object, block_on, cells, kind_of, load, object, open, plan, refused_at, rows_of, try_load, try_load_with,
     upsert, write_all,
 };
-use longshore_warehouse::{Committed, Kind, Mode};
+use longshore_warehouse::{Committed, Kind, LoadId, Mode, Severity, Warehouse};
 use redshift_standin::Fault;
 
 use crate::bench::{Lent, RedshiftBench};
@@ -28,19 +33,37 @@ fn staged(bench: &Lent) -> Vec<String> {
     bench.of_standin().s3.keys().into_iter().filter(|key| key.starts_with("staging/")).collect()
 }
 
+/// The tables of the ledger, by the beginning of their names.
+async fn of_ledger(bench: &Lent, kind: &str) -> String {
+    let found = rows_of(
+        bench,
+        &format!(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'longshore' AND c.relname LIKE '{kind}%'"
+        ),
+    )
+    .await;
+    format!("longshore.{}", found[0])
+}
+
+/// A session that has the fence of the only table, as the load `name` would have it.
+async fn hold_the_fence(bench: &Lent, name: &str) -> longshore_postgres::Connection {
+    let head = of_ledger(bench, "head").await;
+    let holder = bench.of_standin().client().await;
+    for sql in ["BEGIN".to_owned(), format!("UPDATE {head} SET epoch = epoch /* fence of {name} */")] {
+        holder.batch_execute(&sql).await.unwrap();
+    }
+    holder
+}
+
 /// Ends the bench where no runtime minds that it waits.
 async fn end(bench: Lent) {
     tokio::task::spawn_blocking(move || drop(bench)).await.unwrap();
 }
 
 async fn entries(bench: &Lent) -> Vec<String> {
-    let ledger = rows_of(
-        bench,
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'longshore' AND c.relname LIKE 'ledger%'",
-    )
-    .await;
-    rows_of(bench, &format!("SELECT key, rows_loaded FROM longshore.{} ORDER BY 1", ledger[0])).await
+    let ledger = of_ledger(bench, "ledger").await;
+    rows_of(bench, &format!("SELECT key, rows_loaded FROM {ledger} ORDER BY 1")).await
 }
 
 #[test]
@@ -253,6 +276,232 @@ fn identity_and_defaults_are_left_to_the_table_and_kept_by_an_upsert() {
         load(&bench, "i", upsert(&["id"]), COLUMNS, &[object("b", 2, &["1|b"])]).await;
         let after = rows_of(&bench, "SELECT n, id, name, c FROM i").await;
         assert_eq!(before[0].replace("|a|7", "|b|8"), after[0]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_fence_that_is_held_for_long_costs_no_second_staging() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let read = |bench: &Lent| bench.of_standin().s3.count("GetObject");
+        let before = read(&bench);
+        let letting_go = async {
+            // Longer than one try waits.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            holder.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let one = [object("a", 1, &["1|a", "2|b"])];
+        let (answer, ()) = tokio::join!(try_load(&bench, "t", Mode::Append, COLUMNS, &one), letting_go);
+        assert!(matches!(answer, Ok(Committed::Loaded(_))), "{answer:?}");
+        // One manifest and one part, once each.
+        assert_eq!(read(&bench) - before, 2);
+        assert_eq!(entries(&bench).await, ["a|2", "first|1"]);
+
+        // It is bounded.
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let hasty = bench.of_standin().warehouse_by(|config| RedshiftConfig {
+            wait: Duration::from_millis(300),
+            hold: Duration::from_secs(1),
+            ..config
+        });
+        let two = [object("b", 2, &["3|c"])];
+        let spec = plan(&hasty, "t", Mode::Append, COLUMNS, &two).await;
+        let began = std::time::Instant::now();
+        assert_eq!(kind_of(try_load_with(&hasty, spec, &two).await), Kind::Busy);
+        assert!(began.elapsed() >= Duration::from_secs(1));
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
+        end(bench).await;
+    });
+}
+
+#[test]
+fn the_session_of_a_dead_load_that_holds_the_fence_is_ended() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let (dead, warehouse) = (LoadId::draw(), bench.warehouse());
+        let later = jiff::Timestamp::now() + Duration::from_secs(60);
+        let alive = HashSet::from([dead]);
+        for (load, live, before, ended) in [
+            (format!("longshore {dead} suite"), &alive, later, 0),
+            (format!("longshore {dead} suite"), &HashSet::new(), dead.drawn_at().unwrap(), 0),
+            (format!("longshore {dead} another"), &HashSet::new(), later, 0),
+            ("somebody else".to_owned(), &HashSet::new(), later, 0),
+            (format!("longshore {dead} suite"), &HashSet::new(), later, 1),
+        ] {
+            let holder = hold_the_fence(&bench, &load).await;
+            assert_eq!(warehouse.sweep(live, before).await.unwrap().backends, ended, "{load}");
+            let is_over = holder.batch_execute("ROLLBACK").await.is_err();
+            assert_eq!(is_over, ended == 1, "{load}");
+        }
+        // One that is over holds nothing.
+        assert_eq!(warehouse.sweep(&HashSet::new(), later).await.unwrap().backends, 0);
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("a", 1, &["1|a"])]).await;
+
+        // The fence of a load bears its name: while it waits for its COMMIT, it is found by it.
+        bench.of_standin().standin.faults().at(
+            "insert into \"public\"",
+            1,
+            redshift_standin::Fault::Delay(Duration::from_secs(2)),
+        );
+        let two = [object("b", 2, &["2|b"])];
+        let spec = plan(warehouse.as_ref(), "t", Mode::Append, COLUMNS, &two).await;
+        let sweeping = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            bench.rival().sweep(&HashSet::new(), later).await.unwrap().backends
+        };
+        let (answer, ended) = tokio::join!(try_load_with(warehouse.as_ref(), spec, &two), sweeping);
+        assert_eq!(ended, 1);
+        assert_eq!(kind_of(answer), Kind::Unreachable);
+        load(&bench, "t", Mode::Append, COLUMNS, &two).await;
+        assert_eq!(entries(&bench).await, ["a|1", "b|1", "first|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_statement_may_stand_in_the_queue_for_longer_than_patience() {
+    block_on(async {
+        let bench = with_table().await;
+        let hasty =
+            bench.of_standin().warehouse_by(|config| RedshiftConfig { patience: Duration::from_millis(700), ..config });
+        for words in ["select h.", "select \"table_name\"", "insert into \"longshore\".\"ledger", "drop table"] {
+            let late = Fault::Delay(Duration::from_millis(1500));
+            bench.of_standin().standin.faults().at(words, 1, late);
+        }
+        let one = [object("a", 1, &["1|a"])];
+        let spec = plan(&hasty, "t", Mode::Append, COLUMNS, &one).await;
+        let answer = try_load_with(&hasty, spec, &one).await;
+        assert!(matches!(answer, Ok(Committed::Loaded(_))), "{answer:?}");
+        assert!(bench.of_standin().standin.faults().are_spent());
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_table_that_is_gone_is_tried_again_if_it_is_ours_and_told_if_it_is_not() {
+    block_on(async {
+        let bench = with_table().await;
+        let gone = || Fault::Raise("XX000", "1018", "Relation does not exist");
+        let one = object("a", 1, &["1|a"]);
+        bench.of_standin().standin.faults().at("update \"longshore\"", 1, gone());
+        load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+        assert!(bench.of_standin().standin.faults().are_spent());
+        let two = object("b", 2, &["2|b"]);
+        for (words, kind) in [("create temp table", Kind::Conflict), ("insert into \"public\"", Kind::Missing)] {
+            bench.of_standin().standin.faults().at(words, 1, gone());
+            let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&two)).await;
+            assert_eq!(kind_of(answer), kind, "{words}");
+        }
+        load(&bench, "t", Mode::Append, COLUMNS, &[two]).await;
+        assert_eq!(entries(&bench).await, ["a|1", "b|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_server_that_goes_down_is_transient_wherever_it_does() {
+    block_on(async {
+        let bench = with_table().await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let one = object("a", 1, &["1|a"]);
+        for words in ["create temp table", "copy ", "update \"longshore\"", "insert into \"public\"", "commit"] {
+            let down = Fault::Raise("57P01", "terminating connection due to administrator command", "");
+            bench.of_standin().standin.faults().at(words, 1, down);
+            let answer = try_load(&bench, "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
+            let kind = kind_of(answer);
+            let expected = if words == "commit" { Kind::OutcomeUnknown } else { Kind::Unreachable };
+            assert_eq!(kind, expected, "{words}");
+            assert!(staged(&bench).is_empty(), "{:?}", staged(&bench));
+        }
+        load(&bench, "t", Mode::Append, COLUMNS, &[one]).await;
+        assert_eq!(entries(&bench).await, ["a|1", "first|1"]);
+        end(bench).await;
+    });
+}
+
+#[test]
+fn check_does_not_wait_for_a_copy_that_has_no_way_to_the_bucket() {
+    block_on(async {
+        let bench = with_table().await;
+        let text = "Query (7) canceled on user's request";
+        bench.of_standin().standin.faults().at(" noload", 1, Fault::Raise("57014", text, ""));
+        let findings = bench.warehouse().check(&[]).await;
+        let fault = findings.iter().find(|finding| finding.severity == Severity::Fault).unwrap();
+        assert!(fault.cure.as_ref().is_some_and(|cure| cure.contains("endpoint for S3")), "{fault:?}");
+        let findings = bench.warehouse().check(&[]).await;
+        assert!(findings.iter().all(|finding| finding.severity == Severity::Fine), "{findings:?}");
+        end(bench).await;
+    });
+}
+
+/// Gives out the stand-in's own login, and counts how often.
+#[derive(Debug)]
+struct Counting(AtomicU32);
+
+#[async_trait::async_trait]
+impl Credentials for Counting {
+    async fn fetch(&self) -> Result<Credential, CredentialsError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Credential { user: "awsuser".to_owned(), password: "Not-A-Secret-1".into() })
+    }
+}
+
+#[test]
+fn a_login_is_fetched_for_every_connection_and_its_user_is_the_one_who_is_named() {
+    block_on(async {
+        let bench = with_table().await;
+        let url = bench.of_standin().standin.address().replace("awsuser@", "");
+        let login = Arc::new(Counting(AtomicU32::new(0)));
+        let warehouse = bench.of_standin().warehouse_by(|config| RedshiftConfig {
+            connect: Config::with_environment(&url, &|_| None).unwrap().credentials(login.clone()),
+            ..config
+        });
+        let table = longshore_warehouse::testing::conformance::name("t");
+        for nth in 1..=3 {
+            warehouse.describe(&table).await.unwrap();
+            warehouse.describe(&table).await.unwrap();
+            assert_eq!(login.0.load(Ordering::Relaxed), nth);
+            warehouse.release().await;
+        }
+        // Two at once are two connections.
+        let (one, two) = tokio::join!(warehouse.describe(&table), warehouse.describe(&table));
+        assert!(one.is_ok() && two.is_ok());
+        assert_eq!(login.0.load(Ordering::Relaxed), 5);
+        assert!(warehouse.ledger_sql().await.unwrap().contains("TO \"awsuser\""));
+        end(bench).await;
+    });
+}
+
+#[test]
+fn a_user_sees_and_ends_sessions_of_their_own_only() {
+    block_on(async {
+        let bench = with_table().await;
+        bench.execute("CREATE USER loader PASSWORD 'Loader-1'").await;
+        load(&bench, "t", Mode::Append, COLUMNS, &[object("first", 0, &["9|z"])]).await;
+        let holder = hold_the_fence(&bench, "somebody else").await;
+        let url = bench.of_standin().standin.url().replace("awsuser:Not-A-Secret-1", "loader:Loader-1");
+        let loader = Config::with_environment(&url, &|_| None).unwrap().connect().await.unwrap();
+        let pid = |rows: &[tokio_postgres::SimpleQueryMessage]| {
+            rows.iter().find_map(|row| match row {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+        };
+        let held = "SELECT pid FROM svv_transactions WHERE granted";
+        assert_eq!(pid(&loader.simple_query(held).await.unwrap()), None);
+        assert_eq!(pid(&loader.simple_query("SELECT session_id FROM sys_query_history").await.unwrap()), None);
+        let owner = bench.of_standin().client().await;
+        let holding = pid(&owner.simple_query(held).await.unwrap()).unwrap();
+        let ending = format!("SELECT pg_terminate_backend({holding})");
+        assert_eq!(loader.batch_execute(&ending).await.unwrap_err().code().unwrap().code(), "42501");
+        owner.batch_execute(&ending).await.unwrap();
+        assert!(holder.batch_execute("ROLLBACK").await.is_err());
+        assert_eq!(pid(&owner.simple_query(held).await.unwrap()), None);
         end(bench).await;
     });
 }

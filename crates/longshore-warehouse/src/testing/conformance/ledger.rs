@@ -153,7 +153,7 @@ pub async fn check_finds_what_is_missing(bench: &dyn Bench) {
     assert_eq!(faults.len(), 1, "{findings:?}");
     assert!(faults[0].message.contains("order"), "{faults:?}");
     assert!(faults[0].cure.is_some());
-    assert!(warehouse.ledger_sql().contains("ledger"));
+    assert!(warehouse.ledger_sql().await.expect("statements").contains("ledger"));
 }
 
 /// Sweeping removes leftovers only.

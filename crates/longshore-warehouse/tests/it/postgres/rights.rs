@@ -37,7 +37,7 @@ async fn an_append_needs_insert_and_nothing_more() {
 
     // Somebody else creates the ledger.
     let (create, grant) = {
-        let sql = warehouse.ledger_sql();
+        let sql = warehouse.ledger_sql().await.expect("statements");
         let at = sql.find("GRANT").expect("rights for the user who loads");
         (sql[..at].to_owned(), sql[at..].to_owned())
     };
@@ -96,7 +96,7 @@ async fn without_temporary_tables_rows_are_staged_in_our_schema() {
     let bench = PostgresBench::new();
     bench.execute("CREATE TABLE t (id int PRIMARY KEY, n int CHECK (n < 100))").await;
     let (role, warehouse) = loader(&bench);
-    bench.database().sql(&warehouse.ledger_sql());
+    bench.database().sql(&warehouse.ledger_sql().await.expect("statements"));
     bench.database().sql(&format!(
         "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC; GRANT CREATE, USAGE ON SCHEMA longshore TO {role};
          GRANT ALL ON ALL TABLES IN SCHEMA longshore TO {role}; GRANT ALL ON t TO {role}",
@@ -117,7 +117,7 @@ async fn without_temporary_tables_rows_are_staged_in_our_schema() {
 async fn a_newer_ledger_is_left_alone() {
     let bench = PostgresBench::new();
     bench.execute("CREATE TABLE t (id int, n int)").await;
-    bench.database().sql(&bench.warehouse().ledger_sql());
+    bench.database().sql(&bench.warehouse().ledger_sql().await.expect("statements"));
     bench.database().sql("UPDATE longshore.meta SET version = 2");
     bench
         .database()
