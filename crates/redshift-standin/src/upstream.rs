@@ -118,12 +118,15 @@ impl Upstream {
 
     /// Has the server break off what it does for this connection.
     pub(crate) async fn cancel(socket: &str, key: &[u8]) -> io::Result<()> {
-        let (_, mut writer) = split(UnixStream::connect(socket).await?);
+        let (mut reader, mut writer) = split(UnixStream::connect(socket).await?);
         let mut message = BytesMut::with_capacity(16);
         message.put_u32(16);
         message.put_u32(80_877_102);
         message.put_slice(key);
-        writer.raw(&message).await
+        writer.raw(&message).await?;
+        // The server hangs up when it has passed the request on.
+        while reader.next().await.is_ok() {}
+        Ok(())
     }
 
     /// The number of the process that serves this connection.

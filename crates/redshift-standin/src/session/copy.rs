@@ -252,7 +252,8 @@ impl Session {
                 self.send_rows(progress).await?;
             }
         }
-        if !found && !(sources.is_empty() && !load.statement.options.manifest) {
+        let may_be_none = sources.is_empty() && !load.statement.options.manifest;
+        if !found && !may_be_none {
             return Ok(Err(failed("No valid S3 object in manifest", 8001, "", load.query)));
         }
         Ok(Ok(()))

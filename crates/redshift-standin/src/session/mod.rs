@@ -102,7 +102,9 @@ impl Session {
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Ended> {
-        self.writer.put(&Frame::error(refusal, "ERROR")).await
+        let is_told = refusal.sqlstate != "57014" || refusal.message.starts_with("Query");
+        let refusal = if is_told { refusal.clone() } else { self.cancelled() };
+        self.writer.put(&Frame::error(&refusal, "ERROR")).await
     }
 
     async fn ready(&mut self) -> Result<(), Ended> {

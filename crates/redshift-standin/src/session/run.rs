@@ -189,7 +189,12 @@ impl Session {
 
     /// Begins a transaction behind. Its snapshot is taken by its first statement.
     pub(super) async fn begin(&mut self) -> Result<(), Ended> {
-        let _answer: Result<_, _> = self.upstream.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        // A cancel request that comes late may hit this one.
+        for _ in 0..3 {
+            if self.upstream.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?.is_ok() {
+                break;
+            }
+        }
         self.transaction = self.shared.number();
         self.temporary_before = self.temporary.clone();
         self.set_before = (self.settings.clone(), self.search_path.clone(), self.statement_timeout);
@@ -199,7 +204,12 @@ impl Session {
 
     /// Ends the transaction, and gives back its locks.
     pub(super) async fn end(&mut self, commit: bool) -> Answer<()> {
-        let answer = self.upstream.ask(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
+        let mut answer = self.upstream.ask(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
+        while self.upstream.status != b'I' {
+            // A cancel request that comes late hit it.
+            let again = self.upstream.ask("ROLLBACK").await?;
+            answer = if commit { answer } else { again };
+        }
         let is_committed = commit && answer.is_ok();
         if !is_committed {
             self.temporary = self.temporary_before.clone();

@@ -204,8 +204,10 @@ async fn cancel(shared: &Shared, key: Bytes) -> Result<(), Ended> {
     if shared.config.mode == Mode::Serverless && !shared.config.unknowns.serverless_takes_cancel {
         return Ok(());
     }
+    // In this order, so that a request does not reach the server behind when the session is through with it.
+    Upstream::cancel(&shared.behind.socket, &key).await?;
     shared.cancel(&key);
-    Upstream::cancel(&shared.behind.socket, &key).await
+    Ok(())
 }
 
 /// Cancel requests for this session come too late.

@@ -183,13 +183,12 @@ impl Parser<'_> {
         }
         let before = self.sql.len();
         self.expression()?;
-        if let (Token::Literal(_), true) = (&self.cursor.tokens[start], self.cursor.at == start + 1) {
-            if !is_inserted {
-                // Texts that are compared later on are compared without blanks at their end.
-                self.sql.insert_str(before, " (");
-                self.sql.push_str(")::bpchar");
-                self.named = Some((self.cursor.at, "?column?"));
-            }
+        let is_text = matches!(self.cursor.tokens.get(start), Some(Token::Literal(_))) && self.cursor.at == start + 1;
+        if is_text && !is_inserted {
+            // Texts that are compared later on are compared without blanks at their end.
+            self.sql.insert_str(before, " (");
+            self.sql.push_str(")::bpchar");
+            self.named = Some((self.cursor.at, "?column?"));
         }
         if self.cursor.eat("as") {
             let alias = self.cursor.next().and_then(Token::name).ok_or_else(|| self.cursor.unexpected_before())?;
