@@ -5,6 +5,7 @@
 //! nothing. COPY reads its files by Redshift's rules (`copy`), every other statement passes the gate
 //! (`gate`), locks and isolation are those of whole tables (`locks`, `isolation`).
 
+mod cancel;
 mod copy;
 mod faults;
 mod frame;
@@ -16,6 +17,7 @@ mod refusal;
 mod server;
 mod session;
 mod token;
+mod unknowns;
 mod upstream;
 
 pub use copy::Switches;
@@ -23,17 +25,9 @@ pub use faults::{Fault, Faults};
 pub use gate::Mode;
 pub use isolation::Isolation;
 pub use objects::ObjectsConfig;
-pub use server::{Role, Standin, StandinConfig, Unknowns};
+pub use server::{Role, Standin, StandinConfig};
+pub use unknowns::Unknowns;
 
 /// What `version()` says.
 const VERSION: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), \
     Redshift 1.0.77467";
-
-/// As much of a name as fits into another one.
-fn short(name: &str) -> String {
-    let mut end = name.len().min(54);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name[..end].to_owned()
-}

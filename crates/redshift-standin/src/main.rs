@@ -35,6 +35,10 @@ struct Arguments {
     /// A role that COPY may name in IAM_ROLE; may be given several times
     #[arg(long = "iam-role", value_name = "ARN", default_value = "arn:aws:iam::123456789012:role/longshore")]
     roles: Vec<String>,
+    /// Chooses for something that is not documented of Redshift, as `merge_tag_has_count=on`; may be given
+    /// several times
+    #[arg(long = "switch", value_name = "NAME=on|off")]
+    switches: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -56,6 +60,10 @@ async fn main() -> anyhow::Result<()> {
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
         .init();
+    let mut unknowns = Unknowns::default();
+    for switch in &arguments.switches {
+        unknowns.set(switch).map_err(anyhow::Error::msg)?;
+    }
     let server = tokio::task::spawn_blocking(|| {
         let server = Server::start(Options::default());
         server.sql("CREATE DATABASE dev");
@@ -80,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
         },
         objects: ObjectsConfig { endpoint: arguments.endpoint, region: arguments.region, keys: None },
         roles: arguments.roles.into_iter().map(Role::new).collect(),
-        unknowns: Unknowns::default(),
+        unknowns,
         seed: fastrand::u64(..),
     })
     .await?;

@@ -9,16 +9,16 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use longshore_postgres::{Config, Connection};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::copy::Switches;
+use crate::cancel::Cancel;
 use crate::faults::Faults;
 use crate::gate::Mode;
 use crate::isolation::{Isolation, Transactions};
 use crate::locks::Locks;
 use crate::objects::{Objects, ObjectsConfig};
 use crate::session;
+use crate::unknowns::Unknowns;
 use crate::upstream::Behind;
 
 /// A role that COPY may assume.
@@ -37,19 +37,6 @@ impl Role {
     pub fn new(arn: impl Into<String>) -> Self {
         Self { arn: arn.into(), can_list: true, can_get: true }
     }
-}
-
-/// What is not documented of Redshift and has to be chosen: by default the harsher reading.
-#[derive(Debug, Clone, Default)]
-pub struct Unknowns {
-    /// Statements sent together, without BEGIN, are one transaction; else each is its own.
-    pub batch_is_one_transaction: bool,
-    /// `LIKE` inherits IDENTITY.
-    pub like_inherits_identity: bool,
-    /// TRUNCATE within a transaction is refused and told, as nobody wants what it does.
-    pub refuse_truncate_in_block: bool,
-    /// How COPY reads a file.
-    pub reading: Switches,
 }
 
 /// How the stand-in is set up.
@@ -88,11 +75,13 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) admin: Connection,
     /// Cancel requests by the key that the client was told.
-    pub(crate) cancels: Mutex<HashMap<Bytes, Arc<Notify>>>,
+    pub(crate) cancels: Mutex<HashMap<Bytes, Arc<Cancel>>>,
     numbers: AtomicU64,
     queries: AtomicI64,
     /// Statements by the simple protocol so far.
     pub(crate) statements: AtomicU64,
+    /// The number behind of the type SUPER.
+    pub(crate) super_type: u32,
 }
 
 impl Shared {
@@ -115,7 +104,7 @@ impl Shared {
     pub(crate) fn cancel(&self, key: &[u8]) {
         let cancels = self.cancels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cancel) = cancels.get(key) {
-            cancel.notify_waiters();
+            cancel.ask();
         }
     }
 }
@@ -146,9 +135,17 @@ impl Standin {
         let Some(row) = rows.first() else { bail!("PostgreSQL does not say where it is") };
         let (database, folder, port): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if !row.try_get::<_, bool>(3)? {
-            admin.batch_execute(include_str!("catalog.sql")).await.context("setting up the catalog")?;
+            for part in [
+                include_str!("catalog/views.sql"),
+                include_str!("catalog/texts.sql"),
+                include_str!("catalog/tables.sql"),
+            ] {
+                admin.batch_execute(part).await.context("setting up the catalog")?;
+            }
         }
         prepare(&admin, &config, &database).await?;
+        let super_type = admin.query("SELECT 'standin.super'::regtype::oid", &[]).await?;
+        let super_type = super_type.first().context("PostgreSQL lost a type")?.try_get(0)?;
         let folder = folder.split(',').next().unwrap_or_default().trim().to_owned();
         let behind = Behind { socket: format!("{folder}/.s.PGSQL.{port}"), database };
         let objects = Objects::connect(&config.objects).await;
@@ -167,6 +164,7 @@ impl Standin {
             numbers: AtomicU64::new(4_044_550),
             queries: AtomicI64::new(634_029),
             statements: AtomicU64::new(0),
+            super_type,
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { shared, port, accepting })

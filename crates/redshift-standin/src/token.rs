@@ -64,10 +64,22 @@ pub(crate) struct Words {
 ///
 /// # Errors
 /// Where a literal, a name or a comment does not end, and for what Redshift has and this does not read.
+#[cfg(test)]
 pub(crate) fn statements(sql: &str) -> Result<Vec<Words>, Refusal> {
-    let mut lexer = Lexer { rest: sql, glued: false };
+    statements_with(sql, false)
+}
+
+/// The same. In a COPY `\N` may keep its backslash, which is not documented.
+///
+/// # Errors
+/// As of `statements`.
+pub(crate) fn statements_with(sql: &str, keeps_backslash_n: bool) -> Result<Vec<Words>, Refusal> {
+    let mut lexer = Lexer { rest: sql, glued: false, keeps_backslash_n: false };
     let mut statements = vec![Words::default()];
     while let Some((token, glued)) = lexer.next()? {
+        if statements.last().is_some_and(|words| words.tokens.is_empty()) {
+            lexer.keeps_backslash_n = keeps_backslash_n && token.is("copy");
+        }
         if token.is_symbol(';') {
             statements.push(Words::default());
         } else if let Some(words) = statements.last_mut() {
@@ -82,6 +94,7 @@ pub(crate) fn statements(sql: &str) -> Result<Vec<Words>, Refusal> {
 struct Lexer<'a> {
     rest: &'a str,
     glued: bool,
+    keeps_backslash_n: bool,
 }
 
 impl Lexer<'_> {
@@ -243,6 +256,7 @@ impl Lexer<'_> {
                         let byte = char::from_u32(code).filter(char::is_ascii).filter(|c| *c != '\0');
                         text.push(byte.ok_or_else(|| Refusal::not_modelled("an octal escape beyond ASCII"))?);
                     }
+                    Some('N') if self.keeps_backslash_n => text.push_str("\\N"),
                     Some('x' | 'u' | 'U') => return Err(Refusal::not_modelled("an escape by \\x or \\u")),
                     Some(c) => text.push(c),
                     None => return Err(Refusal::new("42601", "unterminated quoted string")),

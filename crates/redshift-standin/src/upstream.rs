@@ -5,7 +5,7 @@ use std::io;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::net::UnixStream;
 
-use crate::frame::{Frame, Reader, Writer, put_text, split};
+use crate::frame::{Frame, Reader, Writer, put_text, split, take_text};
 use crate::refusal::Refusal;
 
 /// Where the server behind listens. It trusts whoever comes by its socket.
@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     pub(crate) status: u8,
     /// Process and secret, for a cancel request.
     pub(crate) key: Bytes,
+    /// Settings that it reported when it was connected.
+    pub(crate) reported: Vec<(String, String)>,
 }
 
 /// What a statement of our own was answered.
@@ -35,7 +37,11 @@ impl Upstream {
     ///
     /// # Errors
     /// What the server says, or that it is not there.
-    pub(crate) async fn connect(behind: &Behind, user: &str, application: &str) -> io::Result<Result<Self, Refusal>> {
+    pub(crate) async fn connect(
+        behind: &Behind,
+        user: &str,
+        settings: &[(&str, &str)],
+    ) -> io::Result<Result<Self, Refusal>> {
         let stream = UnixStream::connect(&behind.socket).await?;
         let (mut reader, mut writer) = split(stream);
         let mut body = BytesMut::new();
@@ -43,12 +49,12 @@ impl Upstream {
         for (name, value) in [
             ("user", user),
             ("database", behind.database.as_str()),
-            ("application_name", application),
             ("client_encoding", "UTF8"),
-            ("TimeZone", "UTC"),
-            ("DateStyle", "ISO, MDY"),
             ("default_transaction_isolation", "repeatable read"),
-        ] {
+        ]
+        .into_iter()
+        .chain(settings.iter().copied())
+        {
             put_text(&mut body, name);
             put_text(&mut body, value);
         }
@@ -57,17 +63,18 @@ impl Upstream {
         whole.put_u32(u32::try_from(body.len() + 4).unwrap_or_default());
         whole.put_slice(&body);
         writer.raw(&whole).await?;
-        let mut key = Bytes::new();
+        let (mut key, mut reported) = (Bytes::new(), Vec::new());
         loop {
-            let frame = reader.next().await?;
+            let mut frame = reader.next().await?;
             match frame.tag {
                 b'E' => return Ok(Err(refusal_of(&frame))),
+                b'S' => reported.push((take_text(&mut frame.body), take_text(&mut frame.body))),
                 b'K' => key = frame.body,
                 b'Z' => break,
                 _ => {}
             }
         }
-        Ok(Ok(Self { reader, writer, status: b'I', key }))
+        Ok(Ok(Self { reader, writer, status: b'I', key, reported }))
     }
 
     /// Sends a statement.
@@ -116,12 +123,15 @@ impl Upstream {
 
     /// Has the server break off what it does for this connection.
     pub(crate) async fn cancel(socket: &str, key: &[u8]) -> io::Result<()> {
-        let (_, mut writer) = split(UnixStream::connect(socket).await?);
+        let (mut reader, mut writer) = split(UnixStream::connect(socket).await?);
         let mut message = BytesMut::with_capacity(16);
         message.put_u32(16);
         message.put_u32(80_877_102);
         message.put_slice(key);
-        writer.raw(&message).await
+        writer.raw(&message).await?;
+        // The server hangs up when it has passed the request on.
+        while reader.next().await.is_ok() {}
+        Ok(())
     }
 
     /// The number of the process that serves this connection.

@@ -1,12 +1,14 @@
 //! Every statement passes here: what is known to be as in Redshift goes on to the server behind, perhaps
 //! in other words; what Redshift refuses is refused; all else is not modelled.
 
+mod alter;
 mod manage;
 mod merge;
 mod names;
 mod query;
 mod table;
 
+pub(crate) use manage::{SETTINGS, setting, value_of};
 pub(crate) use names::of_users;
 
 use crate::copy;
@@ -41,10 +43,10 @@ impl Name {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) mode: Mode,
-    pub(crate) last_copy_id: i64,
-    pub(crate) last_copy_count: i64,
     /// Whether LIKE inherits IDENTITY, which is not documented.
     pub(crate) like_inherits_identity: bool,
+    /// Whether REMOVE DUPLICATES takes a source with a key twice, which is not documented.
+    pub(crate) source_keys_may_repeat: bool,
     /// How COPY reads.
     pub(crate) reading: copy::Switches,
 }
@@ -71,15 +73,26 @@ pub(crate) enum Plan {
     Nothing {
         tag: &'static str,
         in_block: bool,
+        table: Option<Name>,
     },
 }
 
 /// A statement that reads or changes rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Change {
+    /// What is done before it, unseen.
+    pub(crate) before: Vec<String>,
     pub(crate) sql: String,
     pub(crate) reads: Vec<Name>,
     pub(crate) target: Option<(Name, Verb)>,
+    /// Columns that have to be of their table, as they would mean something else if they were not.
+    pub(crate) columns: Vec<(Name, String)>,
+    /// Names that the statement gives to values.
+    pub(crate) aliases: Vec<String>,
+    /// It reads system views.
+    pub(crate) is_of_system: bool,
+    /// It asks what the session's last COPY was.
+    pub(crate) asks_of_copy: bool,
 }
 
 /// How rows are changed.
@@ -101,8 +114,14 @@ pub(crate) struct Ddl {
     pub(crate) is_temporary: bool,
     pub(crate) drops: Vec<Name>,
     pub(crate) alters: Vec<Name>,
-    /// Whether Redshift does it outside of transactions only.
-    pub(crate) outside: bool,
+    /// What Redshift does outside of transactions only, by its name.
+    pub(crate) outside: Option<&'static str>,
+    /// The tag, where it is not that of the first statement.
+    pub(crate) tag: Option<&'static str>,
+    /// What is altered gets the name of what is created.
+    pub(crate) renames: bool,
+    /// The table that is created from a query, and the query, whose columns tell their types.
+    pub(crate) carries: Option<(Name, String)>,
 }
 
 /// Decides what to do for one statement.
@@ -136,8 +155,6 @@ pub(crate) fn plan(words: &Words, known: &Known) -> Result<Plan, Refusal> {
 /// BEGIN and its kin. The words about isolation are ignored, as Redshift does.
 fn transaction(tokens: &[Token], plan: Plan) -> Result<Plan, Refusal> {
     const NOISE: &[&str] = &[
-        "work",
-        "transaction",
         "isolation",
         "level",
         "serializable",
@@ -149,13 +166,20 @@ fn transaction(tokens: &[Token], plan: Plan) -> Result<Plan, Refusal> {
         "write",
         "only",
     ];
-    for token in &tokens[1..] {
-        let is_noise = NOISE.iter().any(|word| token.is(word)) || token.is_symbol(',');
-        if !is_noise {
-            return Err(Refusal::syntax(&token.shown()));
-        }
+    let mut cursor = Cursor::new(tokens, 1);
+    if !cursor.eat("work") {
+        cursor.eat("transaction");
+    }
+    if !matches!(plan, Plan::Begin) {
+        cursor.end()?;
+        return Ok(plan);
+    }
+    while let Some(token) = cursor.next() {
         if token.is("only") {
             return Err(Refusal::not_modelled("a transaction that may only read"));
+        }
+        if !token.is_symbol(',') && !NOISE.iter().any(|word| token.is(word)) {
+            return Err(Refusal::syntax(&token.shown()));
         }
     }
     Ok(plan)
@@ -210,6 +234,11 @@ impl<'a> Cursor<'a> {
             Some(token) => Refusal::syntax(&token.shown()),
             None => Refusal::new("42601", "syntax error at end of input"),
         }
+    }
+
+    /// The error for the word that was taken last.
+    pub(crate) fn unexpected_before(&self) -> Refusal {
+        Self::new(self.tokens, self.at.saturating_sub(1)).unexpected()
     }
 
     pub(crate) fn name(&mut self) -> Result<String, Refusal> {

@@ -6,21 +6,14 @@ use crate::refusal::Refusal;
 /// Functions that the server behind computes as Redshift does.
 const FUNCTIONS: &[&str] = &[
     "abs",
-    "avg",
-    "btrim",
     "ceil",
     "ceiling",
-    "char_length",
-    "character_length",
     "coalesce",
-    "concat",
     "count",
     "current_schema",
     "current_schemas",
     "date_part",
-    "date_trunc",
     "dense_rank",
-    "extract",
     "first_value",
     "floor",
     "greatest",
@@ -31,42 +24,56 @@ const FUNCTIONS: &[&str] = &[
     "last_value",
     "lead",
     "least",
-    "left",
-    "lower",
-    "lpad",
-    "ltrim",
     "max",
-    "md5",
     "min",
     "mod",
     "now",
     "nullif",
-    "octet_length",
     "pg_backend_pid",
     "pg_terminate_backend",
     "position",
-    "quote_ident",
     "rank",
+    "round",
+    "row_number",
+    "sign",
+    "sum",
+    "to_char",
+    "trunc",
+];
+
+/// Functions that this crate brings along, in the schema `standin`: those of texts keep blanks at the end.
+const OWN: &[&str] = &[
+    "btrim",
+    "concat",
+    "date_trunc",
+    "getdate",
+    "json_parse",
+    "json_serialize",
+    "left",
+    "len",
+    "length",
+    "lower",
+    "lpad",
+    "ltrim",
+    "md5",
+    "octet_length",
+    "quote_ident",
+    "quote_literal",
     "repeat",
     "replace",
     "right",
-    "round",
-    "row_number",
     "rpad",
     "rtrim",
-    "sign",
     "split_part",
     "strpos",
     "substring",
-    "sum",
-    "to_char",
-    "trim",
-    "trunc",
+    "to_hex",
     "upper",
 ];
 
-/// Functions that this crate brings along, in the schema `standin`.
-const OWN: &[&str] = &["getdate", "len", "nvl", "json_parse", "json_serialize", "length", "quote_literal", "to_hex"];
+/// Functions that are another by a second name.
+const ALIASES: &[(&str, &str)] =
+    &[("nvl", "coalesce"), ("char_length", "standin.len"), ("character_length", "standin.len")];
 
 /// Functions that only the leader node has: not together with a user's table.
 const LEADER: &[&str] = &[
@@ -118,105 +125,162 @@ const VIEWS: &[&str] = &[
 /// Catalogs of the server behind that are as Redshift's.
 const CATALOGS: &[&str] = &["pg_namespace", "pg_user"];
 
-/// Words that Redshift keeps for itself and PostgreSQL does not.
+/// Words that Redshift keeps for itself.
 const RESERVED: &[&str] = &[
     "aes128",
     "aes256",
+    "all",
     "allowoverwrite",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "authorization",
     "az64",
     "backup",
+    "between",
+    "binary",
     "blanksasnull",
+    "both",
     "bytedict",
     "bzip2",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
     "credentials",
+    "cross",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "current_user",
     "current_user_id",
+    "default",
+    "deferrable",
     "deflate",
     "defrag",
     "delta",
     "delta32k",
+    "desc",
     "disable",
+    "distinct",
+    "do",
+    "else",
     "emptyasnull",
     "enable",
     "encode",
     "encrypt",
     "encryption",
+    "end",
+    "except",
     "explicit",
+    "false",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
     "globaldict256",
     "globaldict64k",
+    "grant",
+    "group",
     "gzip",
+    "having",
     "identity",
     "ignore",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
     "interval",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
     "lun",
     "luns",
     "lzo",
     "lzop",
     "minus",
-    "mostly8",
     "mostly16",
     "mostly32",
+    "mostly8",
+    "natural",
     "new",
+    "not",
+    "notnull",
+    "null",
     "off",
     "offline",
+    "offset",
     "oid",
     "old",
+    "on",
+    "only",
     "open",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
     "parallel",
+    "partition",
     "percent",
     "permissions",
     "pivot",
+    "placing",
+    "primary",
     "raw",
     "readratio",
     "recover",
+    "references",
     "rejectlog",
     "resort",
     "respect",
     "restore",
+    "right",
+    "select",
+    "session_user",
+    "similar",
     "snapshot",
+    "some",
+    "sysdate",
     "system",
+    "table",
     "tag",
     "tdes",
     "text255",
     "text32k",
+    "then",
     "timestamp",
+    "to",
     "top",
+    "trailing",
+    "true",
     "truncatecolumns",
+    "union",
+    "unique",
     "unpivot",
+    "user",
+    "using",
+    "verbose",
     "wallet",
+    "when",
+    "where",
+    "with",
     "without",
-];
-
-/// Types to which a value may be cast.
-const TYPES: &[&str] = &[
-    "bigint",
-    "bool",
-    "boolean",
-    "bpchar",
-    "char",
-    "character",
-    "date",
-    "decimal",
-    "double",
-    "float",
-    "float4",
-    "float8",
-    "int",
-    "int2",
-    "int4",
-    "int8",
-    "integer",
-    "numeric",
-    "real",
-    "smallint",
-    "text",
-    "time",
-    "timestamp",
-    "timestamptz",
-    "timetz",
-    "varchar",
-    "nvarchar",
-    "super",
-    "varbyte",
 ];
 
 /// How a call of a function goes on to the server behind.
@@ -225,25 +289,31 @@ pub(super) enum Call {
     Same,
     /// To this name.
     Renamed(String),
-    /// The whole call, with its empty brackets, is the session's number or text.
-    Value(Value),
+    /// The whole call, with its empty brackets, is this.
+    Value(String),
 }
 
-/// What only the session knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value {
-    LastCopyId,
-    LastCopyCount,
-    Version,
+/// Names that the server behind keeps for its own columns.
+const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+/// Refuses names that mean a column of the system.
+pub(super) fn of_columns(name: &str) -> Result<(), Refusal> {
+    if SYSTEM_COLUMNS.contains(&name) {
+        return Err(Refusal::not_modelled(&format!("the system column {name}")));
+    }
+    Ok(())
 }
 
 /// What a call of this function is.
 pub(super) fn function(name: &str) -> Result<Call, Refusal> {
     match name {
-        "pg_last_copy_id" => return Ok(Call::Value(Value::LastCopyId)),
-        "pg_last_copy_count" => return Ok(Call::Value(Value::LastCopyCount)),
-        "version" => return Ok(Call::Value(Value::Version)),
+        "pg_last_copy_id" => return Ok(Call::Value("standin.last_copy_id()".to_owned())),
+        "pg_last_copy_count" => return Ok(Call::Value("standin.last_copy_count()".to_owned())),
+        "version" => return Ok(Call::Value(format!("'{}'::text", crate::VERSION))),
         _ => {}
+    }
+    if let Some((_, behind)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+        return Ok(Call::Renamed((*behind).to_owned()));
     }
     if FUNCTIONS.contains(&name) {
         return Ok(Call::Same);
@@ -273,10 +343,6 @@ pub(super) fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word)
 }
 
-pub(super) fn is_type(word: &str) -> bool {
-    TYPES.contains(&word)
-}
-
 /// Refuses the schema of what the stand-in keeps for itself, which Redshift does not have.
 pub(crate) fn of_users(schema: Option<&str>) -> Result<(), Refusal> {
     match schema {
@@ -288,12 +354,21 @@ pub(crate) fn of_users(schema: Option<&str>) -> Result<(), Refusal> {
     }
 }
 
+/// A relation of the system.
+pub(super) struct View {
+    /// Where it is behind.
+    pub(super) behind: String,
+    /// Whether only the leader node has it: it cannot be joined with users' tables.
+    pub(super) is_leader_only: bool,
+}
+
 /// Where a relation that belongs to the system is; `None` for one of a user.
-pub(super) fn system(schema: Option<&str>, name: &str, mode: Mode) -> Result<Option<String>, Refusal> {
+pub(super) fn system(schema: Option<&str>, name: &str, mode: Mode) -> Result<Option<View>, Refusal> {
     of_users(schema)?;
+    let view = |behind: String, is_leader_only| Ok(Some(View { behind, is_leader_only }));
     if schema == Some("information_schema") {
         return match name {
-            "columns" | "tables" => Ok(Some(format!("standin.is_{name}"))),
+            "columns" | "tables" => view(format!("standin.is_{name}"), true),
             _ => Err(Refusal::not_modelled(&format!("information_schema.{name}"))),
         };
     }
@@ -302,10 +377,10 @@ pub(super) fn system(schema: Option<&str>, name: &str, mode: Mode) -> Result<Opt
         if mode == Mode::Serverless && (name.starts_with("stl_") || name.starts_with("stv_")) {
             return Err(Refusal::new("42501", format!("permission denied for relation {name}")));
         }
-        return Ok(Some(format!("standin.{name}")));
+        return view(format!("standin.{name}"), name.starts_with("svv_") || name.starts_with("pg_"));
     }
     if CATALOGS.contains(&name) && (schema.is_none() || is_catalog) {
-        return Ok(Some(format!("pg_catalog.{name}")));
+        return view(format!("pg_catalog.{name}"), true);
     }
     let is_system = ["pg_", "stl_", "stv_", "svl_", "svv_", "sys_", "svcs_", "stcs_"];
     if is_catalog || (schema.is_none() && is_system.iter().any(|prefix| name.starts_with(prefix))) {

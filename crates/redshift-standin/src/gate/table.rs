@@ -1,11 +1,11 @@
-//! CREATE, ALTER and DROP. What Redshift keeps of a table and PostgreSQL cannot (its distribution and
+//! CREATE and DROP. What Redshift keeps of a table and PostgreSQL cannot (its distribution and
 //! sort keys, encodings, lengths in bytes) goes into comments on its columns, which come and go with it.
 
 use serde_json::{Value, json};
 
-use super::{Cursor, Ddl, Known, Name, Plan, names, query};
+use super::{Cursor, Ddl, Known, Name, Plan, alter, names, query};
 use crate::refusal::Refusal;
-use crate::token::{Token, Words, ident, join, literal};
+use crate::token::{Token, Words, ident, literal};
 
 const ENCODINGS: &[&str] = &[
     "az64",
@@ -45,7 +45,7 @@ pub(super) fn plan(words: &Words, known: &Known) -> Result<Plan, Refusal> {
     }
     cursor.expect("alter")?;
     cursor.expect("table").map_err(|_| Refusal::not_modelled("this ALTER"))?;
-    alter_table(&mut cursor, words)
+    alter::plan(&mut cursor, words)
 }
 
 fn create_other(cursor: &mut Cursor<'_>) -> Result<Plan, Refusal> {
@@ -85,15 +85,64 @@ fn if_not_exists(cursor: &mut Cursor<'_>) -> Result<bool, Refusal> {
 
 /// What is gathered of a table while its definition is read.
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     /// Columns and what else goes between the brackets.
-    parts: Vec<String>,
+    pub(super) parts: Vec<String>,
     /// Name and what Redshift keeps of it.
     columns: Vec<(String, Value)>,
-    dist_key: Option<String>,
-    sort_key: Vec<String>,
+    pub(super) dist_key: Option<String>,
+    pub(super) sort_key: Vec<String>,
+    is_interleaved: bool,
     dist_style: Option<String>,
     like: Option<Name>,
+    /// Columns of the primary key, and all that keys name.
+    primary: Vec<String>,
+    keyed: Vec<String>,
+    /// Tables that foreign keys name.
+    referenced: Vec<Name>,
+    has_attributes: bool,
+}
+
+/// The most columns of a sort key.
+const MOST_SORTED: usize = 400;
+
+/// The same of an interleaved one.
+const MOST_INTERLEAVED: usize = 8;
+
+impl Table {
+    /// What Redshift refuses of a whole definition.
+    fn check(&mut self) -> Result<(), Refusal> {
+        let refuse = |text: &str| Err(Refusal::new("42601", text));
+        if self.like.is_some() && (self.has_attributes || self.dist_key.is_some() || !self.sort_key.is_empty()) {
+            return refuse("LIKE takes distribution and sort keys of its table, which cannot be given anew");
+        }
+        match (self.dist_style.as_deref(), &self.dist_key) {
+            (Some("KEY"), None) => return refuse("DISTSTYLE KEY needs a DISTKEY"),
+            (Some("EVEN" | "ALL" | "AUTO"), Some(_)) => return refuse("a DISTKEY goes with DISTSTYLE KEY only"),
+            _ => {}
+        }
+        let most = if self.is_interleaved { MOST_INTERLEAVED } else { MOST_SORTED };
+        if self.sort_key.len() > most {
+            return Err(Refusal::new("54011", format!("a sort key has at most {most} columns")));
+        }
+        let is_key = |name: &String| self.dist_key.as_ref() == Some(name) || self.sort_key.contains(name);
+        if self.columns.iter().any(|(name, known)| known["type"] == "super" && is_key(name)) {
+            return Err(Refusal::new("0A000", "a column of type super cannot be a distribution or sort key"));
+        }
+        if self.like.is_some() {
+            return if self.keyed.is_empty() { Ok(()) } else { Err(Refusal::not_modelled("LIKE together with keys")) };
+        }
+        let has = |name: &&String| !self.columns.iter().any(|(column, _)| column == *name);
+        if let Some(absent) = self.keyed.iter().find(has) {
+            return Err(Refusal::new("42703", format!("column \"{absent}\" named in key does not exist")));
+        }
+        for (nth, (name, _)) in self.columns.iter().enumerate() {
+            if self.primary.contains(name) && !self.parts[nth].contains(" NOT NULL") {
+                self.parts[nth].push_str(" NOT NULL");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn create_table(cursor: &mut Cursor<'_>, words: &Words, known: &Known, is_temporary: bool) -> Result<Plan, Refusal> {
@@ -109,6 +158,7 @@ fn create_table(cursor: &mut Cursor<'_>, words: &Words, known: &Known, is_tempor
         columns(cursor, &mut table, known)?;
     }
     attributes(cursor, &mut table)?;
+    table.check()?;
     let words_before = format!(
         "CREATE {}TABLE {}{}",
         if is_temporary { "TEMP " } else { "" },
@@ -120,13 +170,20 @@ fn create_table(cursor: &mut Cursor<'_>, words: &Words, known: &Known, is_tempor
         if !table.parts.is_empty() {
             return Err(Refusal::not_modelled("CREATE TABLE AS with names of columns"));
         }
+        if is_lenient {
+            return Err(Refusal::syntax("as"));
+        }
         let rest = Words { tokens: words.tokens[cursor.at..].to_vec(), glued: words.glued[cursor.at..].to_vec() };
         let change = query::plan(&rest, known)?;
         if change.target.is_some() {
             return Err(cursor.unexpected());
         }
+        if change.is_of_system {
+            return Err(Refusal::not_modelled("rows of a system view into a table"));
+        }
         ddl.sql.push(format!("{words_before} AS {}", change.sql));
         ddl.reads = change.reads;
+        ddl.carries = Some((name.clone(), change.sql));
     } else {
         cursor.end()?;
         if table.parts.is_empty() {
@@ -134,6 +191,8 @@ fn create_table(cursor: &mut Cursor<'_>, words: &Words, known: &Known, is_tempor
         }
         ddl.sql.push(format!("{words_before} ({})", table.parts.join(", ")));
         ddl.reads.extend(table.like.clone());
+        let must = |other: &Name| format!("SELECT standin.must_exist({})", literal(&other.sql()));
+        ddl.sql.extend(table.referenced.iter().map(must));
     }
     ddl.sql.push(remember(&name, &table));
     Ok(Plan::Ddl(ddl))
@@ -141,15 +200,16 @@ fn create_table(cursor: &mut Cursor<'_>, words: &Words, known: &Known, is_tempor
 
 /// The statement that keeps what PostgreSQL cannot. Runs even where the table existed: then it changes
 /// nothing, as it goes by what is not yet known of a column.
-fn remember(name: &Name, table: &Table) -> String {
+pub(super) fn remember(name: &Name, table: &Table) -> String {
     let columns: Vec<Value> = table.columns.iter().map(|(column, known)| json!([column, known])).collect();
     format!(
-        "SELECT standin.remember({}, {}, {}, {}, {})",
+        "SELECT standin.remember({}, {}, {}, {}, {}, {})",
         literal(&name.sql()),
         literal(&Value::Array(columns).to_string()),
         table.dist_key.as_deref().map_or("NULL".to_owned(), literal),
         literal(&json!(table.sort_key).to_string()),
         table.dist_style.as_deref().map_or("NULL".to_owned(), literal),
+        table.like.as_ref().map_or("NULL".to_owned(), |like| literal(&like.sql())),
     )
 }
 
@@ -158,7 +218,7 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut Table, known: &Known) -> Result<
     loop {
         if cursor.eat("like") {
             let source = cursor.table()?;
-            let mut part = format!("LIKE {} INCLUDING COMMENTS INCLUDING CONSTRAINTS", source.sql());
+            let mut part = format!("LIKE {} INCLUDING COMMENTS", source.sql());
             while let Some(word) = ["including", "excluding"].into_iter().find(|word| cursor.eat(word)) {
                 if !cursor.eat("defaults") {
                     return Err(cursor.unexpected());
@@ -172,14 +232,15 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut Table, known: &Known) -> Result<
             table.like = Some(source);
         } else if cursor.eat("primary") {
             cursor.expect("key")?;
-            name_list(cursor)?;
+            table.primary = name_list(cursor)?;
+            table.keyed.extend(table.primary.clone());
         } else if cursor.eat("unique") {
-            name_list(cursor)?;
+            table.keyed.extend(name_list(cursor)?);
         } else if cursor.eat("foreign") {
             cursor.expect("key")?;
-            name_list(cursor)?;
+            table.keyed.extend(name_list(cursor)?);
             cursor.expect("references")?;
-            references(cursor)?;
+            table.referenced.push(references(cursor)?);
         } else if ["check", "exclude", "constraint"].iter().any(|word| cursor.peek().is_some_and(|next| next.is(word)))
         {
             return Err(cursor.unexpected());
@@ -193,15 +254,15 @@ fn columns(cursor: &mut Cursor<'_>, table: &mut Table, known: &Known) -> Result<
     cursor.expect_symbol(')')
 }
 
-fn references(cursor: &mut Cursor<'_>) -> Result<(), Refusal> {
-    cursor.table()?;
+pub(super) fn references(cursor: &mut Cursor<'_>) -> Result<Name, Refusal> {
+    let table = cursor.table()?;
     if cursor.peek().is_some_and(|token| token.is_symbol('(')) {
         name_list(cursor)?;
     }
-    Ok(())
+    Ok(table)
 }
 
-fn name_list(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
+pub(super) fn name_list(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
     cursor.expect_symbol('(')?;
     let mut names = vec![cursor.name()?];
     while cursor.eat_symbol(',') {
@@ -212,25 +273,23 @@ fn name_list(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Refusal> {
 }
 
 /// A type of Redshift for the server behind.
-struct Type {
+pub(super) struct Type {
     /// Its name there.
     behind: String,
     /// Its name in Redshift's catalog.
-    shown: String,
-    /// Greatest length in bytes, of text.
-    length: Option<(u32, bool)>,
+    pub(super) shown: String,
 }
 
 impl Type {
     fn plain(behind: &str, shown: &str) -> Self {
-        Self { behind: behind.to_owned(), shown: shown.to_owned(), length: None }
+        Self { behind: behind.to_owned(), shown: shown.to_owned() }
     }
 }
 
 /// Columns that PostgreSQL keeps for itself, and Redshift does too.
 const SYSTEM_COLUMNS: &[&str] = &["oid", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
 
-fn column(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
     let name = cursor.name()?;
     if SYSTEM_COLUMNS.contains(&name.as_str()) {
         return Err(Refusal::new("42701", format!("column name \"{name}\" conflicts with a system column name")));
@@ -241,16 +300,6 @@ fn column(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
     let ty = type_of(cursor)?;
     let mut part = format!("{} {}", ident(&name), ty.behind);
     let mut known = json!({ "type": ty.shown });
-    if let Some((length, is_char)) = ty.length {
-        known["length"] = json!(length);
-        let column = ident(&name);
-        let rule = if is_char {
-            format!("octet_length({column}::text) = char_length({column}::text)")
-        } else {
-            format!("octet_length({column}) <= {length}")
-        };
-        part.push_str(&format!(" CONSTRAINT {} CHECK ({rule})", ident(&format!("standin_{}", crate::short(&name)))));
-    }
     loop {
         if cursor.eat("not") {
             cursor.expect("null")?;
@@ -276,9 +325,13 @@ fn column(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
             }
             known["encoding"] = json!(encoding);
         } else if cursor.eat("distkey") {
-            table.dist_key = Some(name.clone());
+            if table.dist_key.replace(name.clone()).is_some() {
+                return Err(Refusal::new("42601", "a table has one DISTKEY"));
+            }
         } else if cursor.eat("sortkey") {
-            table.sort_key = vec![name.clone()];
+            if !std::mem::replace(&mut table.sort_key, vec![name.clone()]).is_empty() {
+                return Err(Refusal::new("42601", "more than one SORTKEY of a column"));
+            }
         } else if cursor.eat("collate") {
             return Err(Refusal::not_modelled("COLLATE"));
         } else if cursor.eat("unique") {
@@ -286,7 +339,7 @@ fn column(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
             cursor.expect("key")?;
             part.push_str(" NOT NULL");
         } else if cursor.eat("references") {
-            references(cursor)?;
+            table.referenced.push(references(cursor)?);
         } else {
             break;
         }
@@ -343,7 +396,7 @@ fn default(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     Ok(value)
 }
 
-fn type_of(cursor: &mut Cursor<'_>) -> Result<Type, Refusal> {
+pub(super) fn type_of(cursor: &mut Cursor<'_>) -> Result<Type, Refusal> {
     let word = cursor.peek().and_then(Token::name).ok_or_else(|| cursor.unexpected())?;
     cursor.at += 1;
     let size = |cursor: &mut Cursor<'_>| -> Result<Vec<u32>, Refusal> {
@@ -370,7 +423,7 @@ fn type_of(cursor: &mut Cursor<'_>) -> Result<Type, Refusal> {
             return Err(Refusal::new("22023", format!("length for type {word} cannot exceed {greatest}")));
         }
         let behind = if is_char { format!("character({length})") } else { "bpchar".to_owned() };
-        Ok(Type { behind, shown: format!("{word}({length})"), length: Some((length, is_char)) })
+        Ok(Type { behind, shown: format!("{word}({length})") })
     };
     Ok(match word.as_str() {
         "smallint" | "int2" => Type::plain("smallint", "smallint"),
@@ -430,7 +483,9 @@ fn type_of(cursor: &mut Cursor<'_>) -> Result<Type, Refusal> {
 
 /// What stands behind the columns.
 fn attributes(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal> {
+    let begun = cursor.at;
     loop {
+        table.has_attributes = cursor.at > begun;
         if cursor.eat("backup") {
             if !(cursor.eat("yes") || cursor.eat("no")) {
                 return Err(cursor.unexpected());
@@ -444,12 +499,15 @@ fn attributes(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), Refusal>
         } else if cursor.eat("distkey") {
             let names = name_list(cursor)?;
             let [name] = &names[..] else { return Err(Refusal::syntax(",")) };
-            table.dist_key = Some(name.clone());
-        } else if cursor.eat("compound") || cursor.eat("interleaved") || cursor.peek().is_some_and(|t| t.is("sortkey"))
-        {
+            if table.dist_key.replace(name.clone()).is_some() {
+                return Err(Refusal::new("42601", "a table has one DISTKEY"));
+            }
+        } else if ["compound", "interleaved", "sortkey"].iter().any(|word| cursor.peek().is_some_and(|t| t.is(word))) {
+            table.is_interleaved = cursor.eat("interleaved");
+            cursor.eat("compound");
             cursor.expect("sortkey")?;
-            if !cursor.eat("auto") {
-                table.sort_key = name_list(cursor)?;
+            if !cursor.eat("auto") && !std::mem::replace(&mut table.sort_key, name_list(cursor)?).is_empty() {
+                return Err(Refusal::new("42601", "a table has one SORTKEY"));
             }
         } else if cursor.eat("encode") {
             cursor.expect("auto")?;
@@ -484,80 +542,4 @@ fn drop_any(cursor: &mut Cursor<'_>) -> Result<Plan, Refusal> {
         return Ok(Plan::Manage(format!("DROP SCHEMA {lenient}{list}{cascade}")));
     }
     Ok(Plan::Ddl(Ddl { sql: vec![format!("DROP TABLE {lenient}{list}{cascade}")], drops, ..Ddl::default() }))
-}
-
-fn alter_table(cursor: &mut Cursor<'_>, words: &Words) -> Result<Plan, Refusal> {
-    let name = cursor.table()?;
-    let mut ddl = Ddl { alters: vec![name.clone()], ..Ddl::default() };
-    if cursor.eat("append") {
-        cursor.expect("from")?;
-        let source = cursor.table()?;
-        cursor.end().map_err(|_| Refusal::not_modelled("IGNOREEXTRA and FILLTARGET"))?;
-        ddl.outside = true;
-        ddl.sql = vec![
-            format!("INSERT INTO {} SELECT * FROM {}", name.sql(), source.sql()),
-            format!("TRUNCATE {}", source.sql()),
-        ];
-        ddl.alters.push(source);
-    } else if cursor.eat("rename") {
-        let is_column = cursor.eat("column");
-        let old = if is_column { Some(cursor.name()?) } else { None };
-        cursor.expect("to")?;
-        let new = cursor.name()?;
-        cursor.end()?;
-        if old.is_none() {
-            ddl.creates = vec![Name { schema: name.schema.clone(), name: new.clone() }];
-        }
-        let column = old.map_or(String::new(), |old| format!("COLUMN {} ", ident(&old)));
-        ddl.sql = vec![format!("ALTER TABLE {} RENAME {column}TO {}", name.sql(), ident(&new))];
-    } else if cursor.eat("add") {
-        cursor.eat("column");
-        if ["primary", "unique", "foreign", "constraint"].iter().any(|word| cursor.peek().is_some_and(|t| t.is(word))) {
-            // Keys are not enforced; only their grammar matters.
-            if cursor.eat("constraint") {
-                cursor.name()?;
-            }
-            let is_foreign = cursor.eat("foreign");
-            if is_foreign || cursor.eat("primary") {
-                cursor.expect("key")?;
-            } else {
-                cursor.expect("unique")?;
-            }
-            name_list(cursor)?;
-            if is_foreign {
-                cursor.expect("references")?;
-                references(cursor)?;
-            }
-            cursor.end()?;
-            return Ok(Plan::Nothing { tag: "ALTER TABLE", in_block: true });
-        }
-        let mut table = Table::default();
-        let inner = Words { tokens: words.tokens[cursor.at..].to_vec(), glued: words.glued[cursor.at..].to_vec() };
-        let mut tokens = inner.tokens;
-        tokens.push(Token::Symbol(')'));
-        let mut rest = Cursor::new(&tokens, 0);
-        column(&mut rest, &mut table)?;
-        rest.expect_symbol(')')?;
-        rest.end()?;
-        ddl.sql =
-            vec![format!("ALTER TABLE {} ADD COLUMN {}", name.sql(), table.parts.join(", ")), remember(&name, &table)];
-    } else if cursor.eat("drop") {
-        cursor.eat("column");
-        let column = cursor.name()?;
-        let cascade = if cursor.eat("cascade") { " CASCADE" } else { "" };
-        cursor.eat("restrict");
-        cursor.end()?;
-        ddl.sql = vec![format!("ALTER TABLE {} DROP COLUMN {}{cascade}", name.sql(), ident(&column))];
-    } else if cursor.eat("owner") {
-        cursor.expect("to")?;
-        let owner = cursor.name()?;
-        cursor.end()?;
-        ddl.sql = vec![format!("ALTER TABLE {} OWNER TO {}", name.sql(), ident(&owner))];
-    } else {
-        return Err(Refusal::not_modelled(&format!("ALTER TABLE of this kind: {}", join(words))));
-    }
-    if names::system(name.schema.as_deref(), &name.name, super::Mode::Provisioned)?.is_some() {
-        return Err(Refusal::new("42501", "permission denied"));
-    }
-    Ok(Plan::Ddl(ddl))
 }

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::sources::{Source, failed, service_text, sources};
 use super::{Answer, Session};
 use crate::copy::{self, Authorization, Column, LoadError, Statement, Type};
 use crate::frame::Frame;
 use crate::gate::{Change, Name, Verb};
-use crate::objects::{Objects, Problem};
+use crate::objects::Objects;
 use crate::refusal::Refusal;
 use crate::server::Role;
 use crate::token::{ident, literal};
@@ -16,11 +18,15 @@ use crate::token::{ident, literal};
 /// Bytes of rows that are mixed before they go on.
 const MIXED: usize = 64 << 20;
 
-/// An object to read.
-struct Source {
-    bucket: String,
-    key: String,
-    mandatory: bool,
+/// What one COPY goes by.
+struct Load<'a> {
+    table: &'a Name,
+    statement: &'a Statement,
+    columns: &'a [Column],
+    objects: &'a Objects,
+    query: i64,
+    /// When it has to end.
+    until: Option<Instant>,
 }
 
 /// What a COPY has done so far.
@@ -77,14 +83,20 @@ impl Session {
             Ok(authorized) => authorized,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let sources = match sources(&objects, role.as_ref(), statement, query).await {
+        let until = self.deadline();
+        let may_be_empty = self.shared.config.unknowns.prefix_may_be_empty;
+        let found = sources(&objects, role.as_ref(), statement, query, may_be_empty);
+        let sources = match self.unless_stopped(until, found).await.and_then(|found| found) {
             Ok(sources) => sources,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.last_copy_id = query;
-        self.last_copy_count = 0;
+        let load = Load { table: &table, statement, columns: &columns, objects: &objects, query, until };
         let mut progress = Progress::default();
-        let mut done = self.read_all(&table, statement, &columns, &objects, &sources, query, &mut progress).await?;
+        let mut done = self.read_all(&load, &sources, &mut progress).await?;
+        if done.is_ok() {
+            // All objects could be read: what fails now fails on data.
+            (self.last_copy_id, self.last_copy_count) = (query, 0);
+        }
         let limit = statement.options.max_error.max(1) as usize;
         if done.is_ok() && progress.errors.len() >= limit && !statement.options.ignore_all_errors {
             done = self.give_up_copy(&table).await?;
@@ -117,7 +129,7 @@ impl Session {
         let sql = format!(
             "SELECT a.attname, coalesce(col_description(a.attrelid, a.attnum)::json ->> 'type',
                 format_type(a.atttypid, a.atttypmod)), a.attnotnull, a.attidentity, c.relkind,
-                pg_has_role(c.relowner, 'USAGE')
+                pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'INSERT')
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
              WHERE a.attrelid = {}::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             literal(&table.sql())
@@ -129,6 +141,9 @@ impl Session {
         let text = |row: &[Option<String>], at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         if rows.first().is_none_or(|row| text(row, 4) != "r") {
             return Ok(Err(Refusal::new("42809", format!("\"{}\" is not a table", table.name))));
+        }
+        if rows.first().is_some_and(|row| text(row, 6) != "t") {
+            return Ok(Err(Refusal::new("42501", format!("permission denied for relation {}", table.name))));
         }
         if statement.options.stat_update.is_some() && rows.first().is_some_and(|row| text(row, 5) != "t") {
             return Ok(Err(Refusal::new("42501", format!("must be owner of relation {}", table.name))));
@@ -202,48 +217,44 @@ impl Session {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one COPY, used nowhere else")]
-    async fn read_all(
-        &mut self,
-        table: &Name,
-        statement: &Statement,
-        columns: &[Column],
-        objects: &Objects,
-        sources: &[Source],
-        query: i64,
-        progress: &mut Progress,
-    ) -> Answer<()> {
-        let mut is_open = false;
+    async fn read_all(&mut self, load: &Load<'_>, sources: &[Source], progress: &mut Progress) -> Answer<()> {
         let mut found = false;
         for source in sources {
-            let bytes = match objects.get(&source.bucket, &source.key).await {
-                Ok(bytes) => bytes,
-                Err(problem) if problem.status == 404 && !source.mandatory => continue,
-                Err(problem) => {
+            let got = self.unless_stopped(load.until, load.objects.get(&source.bucket, &source.key)).await;
+            let bytes = match got {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(problem)) if problem.status == 404 && !source.mandatory => continue,
+                Ok(Err(problem)) => {
                     let context = format!("S3 key being read : s3://{}/{}", source.bucket, source.key);
-                    if is_open {
-                        let _left: Result<(), Refusal> = self.give_up_copy(table).await?;
-                    }
-                    return Ok(Err(failed(&service_text(&problem), 8001, &context, query)));
+                    self.break_copy().await?;
+                    return Ok(Err(failed(&service_text(&problem), 8001, &context, load.query)));
+                }
+                Err(stopped) => {
+                    self.break_copy().await?;
+                    return Ok(Err(stopped));
                 }
             };
             found = true;
             progress.bytes += bytes.len() as u64;
             let url = format!("s3://{}/{}", source.bucket, source.key);
-            self.read_one(statement, columns, bytes, url, progress).await;
-            if progress.buffered >= MIXED && !statement.options.no_load && progress.errors.is_empty() {
-                if !is_open {
-                    if let Err(refusal) = self.open_copy(table, columns).await? {
+            let read = self.read_one(load.statement, load.columns, bytes, url, progress);
+            if let Err(stopped) = self.unless_stopped(load.until, read).await {
+                self.break_copy().await?;
+                return Ok(Err(stopped));
+            }
+            if progress.buffered >= MIXED && !load.statement.options.no_load && progress.errors.is_empty() {
+                if !self.copy_is_open {
+                    if let Err(refusal) = self.open_copy(load.table, load.columns).await? {
                         return Ok(Err(refusal));
                     }
-                    is_open = true;
                     self.copy_is_open = true;
                 }
                 self.send_rows(progress).await?;
             }
         }
-        if !found {
-            return Ok(Err(failed("No valid S3 object in manifest", 8001, "", query)));
+        let may_be_none = sources.is_empty() && !load.statement.options.manifest;
+        if !found && !may_be_none {
+            return Ok(Err(failed("No valid S3 object in manifest", 8001, "", load.query)));
         }
         Ok(Ok(()))
     }
@@ -294,7 +305,7 @@ impl Session {
         match self.upstream.answer().await? {
             Some(frame) if frame.tag == b'G' => Ok(Ok(())),
             Some(frame) if frame.tag == b'E' => {
-                let refusal = self.translated(&frame, false);
+                let refusal = self.translated(&frame, None);
                 while self.upstream.answer().await?.is_some() {}
                 Ok(Err(refusal))
             }
@@ -343,11 +354,7 @@ impl Session {
 
     /// Breaks a COPY off behind. Answers with Redshift's error for a load that failed.
     async fn give_up_copy(&mut self, table: &Name) -> Answer<()> {
-        if std::mem::take(&mut self.copy_is_open) {
-            self.upstream.writer.put(&Frame::text(b'f', "the load failed")).await?;
-            self.upstream.writer.flush().await?;
-            let _as_it_should: Result<(), Refusal> = self.drain_copy().await?;
-        }
+        self.break_copy().await?;
         let view = match self.shared.config.mode {
             crate::Mode::Provisioned => "stl_load_errors",
             crate::Mode::Serverless => "sys_load_error_detail",
@@ -356,11 +363,21 @@ impl Session {
         Ok(Err(Refusal::new("XX000", text)))
     }
 
+    /// Breaks a COPY off behind, if one is open.
+    async fn break_copy(&mut self) -> Result<(), super::Ended> {
+        if std::mem::take(&mut self.copy_is_open) {
+            self.upstream.writer.put(&Frame::text(b'f', "the load failed")).await?;
+            self.upstream.writer.flush().await?;
+            let _as_it_should: Result<(), Refusal> = self.drain_copy().await?;
+        }
+        Ok(())
+    }
+
     async fn drain_copy(&mut self) -> Answer<()> {
         let mut refusal = None;
         while let Some(frame) = self.upstream.answer().await? {
             if frame.tag == b'E' {
-                refusal = Some(self.translated(&frame, false));
+                refusal = Some(self.translated(&frame, None));
             }
         }
         Ok(refusal.map_or(Ok(()), Err))
@@ -372,7 +389,7 @@ impl Session {
         let who = format!("{}, {query}", literal(&self.user));
         let session = format!("{}, {}, current_database()", self.transaction, self.upstream.process());
         let text = |text: &str| literal(&text.replace('\0', ""));
-        for (url, error) in progress.errors.iter().take(1_000) {
+        for (url, error) in &progress.errors {
             let maybe = |value: &Option<String>| value.as_deref().map_or("NULL".to_owned(), text);
             let written = writeln!(
                 sql,
@@ -415,92 +432,6 @@ impl Session {
             tracing::error!("the views on loads could not be kept: {error}");
         }
     }
-}
-
-/// The objects that are to be read.
-async fn sources(
-    objects: &Objects,
-    role: Option<&Role>,
-    statement: &Statement,
-    query: i64,
-) -> Result<Vec<Source>, Refusal> {
-    let (bucket, key) = location(&statement.from)
-        .ok_or_else(|| Refusal::new("42601", format!("invalid S3 path \"{}\"", statement.from)))?;
-    let denied =
-        || "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 0,ExtRid 0,CanRetry 1".to_owned();
-    if role.is_some_and(|role| !role.can_list) {
-        return Err(failed(&denied(), 8001, "Listing bucket", query));
-    }
-    if !statement.options.manifest {
-        let listed = objects
-            .list(&bucket, &key)
-            .await
-            .map_err(|problem| failed(&service_text(&problem), 8001, "Listing bucket", query))?;
-        if listed.is_empty() {
-            return Err(failed(&format!("The specified S3 prefix '{key}' does not exist"), 8001, "", query));
-        }
-        if role.is_some_and(|role| !role.can_get) {
-            return Err(failed(&denied(), 8001, &format!("S3 key being read : {}", statement.from), query));
-        }
-        let source = |key: String| Source { bucket: bucket.clone(), key, mandatory: true };
-        return Ok(listed.into_iter().map(|object| source(object.key)).collect());
-    }
-    let needs_path =
-        || Refusal::new("XX000", "COPY with MANIFEST parameter requires full path of an Amazon S3 object.");
-    if role.is_some_and(|role| !role.can_get) || key.is_empty() || key.ends_with('/') {
-        return Err(block(needs_path(), 8001, "", query));
-    }
-    let bytes = objects.get(&bucket, &key).await.map_err(|problem| {
-        if problem.status == 404 && problem.code == "NoSuchKey" {
-            return block(needs_path(), 8001, "", query);
-        }
-        failed(&format!("Problem reading manifest file - {}", service_text(&problem)), 8001, &statement.from, query)
-    })?;
-    entries(&bytes).ok_or_else(|| {
-        failed(&format!("Problem reading manifest file - {} is not a valid manifest", statement.from), 8001, "", query)
-    })
-}
-
-/// The entries of a manifest. Other keys than `url` and `mandatory` are looked over.
-fn entries(bytes: &[u8]) -> Option<Vec<Source>> {
-    let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    let entries = manifest.get("entries")?.as_array()?;
-    let source = |entry: &serde_json::Value| {
-        let (bucket, key) = location(entry.get("url")?.as_str()?)?;
-        let mandatory = match entry.get("mandatory") {
-            None => false,
-            Some(value) => value.as_bool()?,
-        };
-        Some(Source { bucket, key, mandatory })
-    };
-    entries.iter().map(source).collect()
-}
-
-fn location(url: &str) -> Option<(String, String)> {
-    let (bucket, key) = url.strip_prefix("s3://")?.split_once('/').unwrap_or((url.strip_prefix("s3://")?, ""));
-    (!bucket.is_empty()).then(|| (bucket.to_owned(), key.to_owned()))
-}
-
-fn service_text(problem: &Problem) -> String {
-    format!(
-        "S3ServiceException:{},Status {},Error {},Rid 0,ExtRid 0,CanRetry 1",
-        problem.message, problem.status, problem.code
-    )
-}
-
-/// An error before the load begins, with the block that Redshift puts into its detail.
-fn failed(text: &str, code: u32, context: &str, query: i64) -> Refusal {
-    block(Refusal::new("XX000", text), code, context, query)
-}
-
-fn block(refusal: Refusal, code: u32, context: &str, query: i64) -> Refusal {
-    let rule = "-----------------------------------------------";
-    let detail = format!(
-        "\n  {rule}\n  error:  {}\n  code:      {code}\n  context:   {context}\n  query:     {query}\n  \
-         location:  s3_utility.cpp:568\n  process:   padbmaster [pid=29509]\n  {rule}\n",
-        refusal.message
-    );
-    refusal.detail(detail)
 }
 
 /// A row as the server behind takes it.

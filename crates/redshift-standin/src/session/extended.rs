@@ -8,7 +8,7 @@ use super::errors::{described, tagged};
 use super::run::aborted;
 use super::{Ended, Session};
 use crate::frame::{Frame, put_text, take_text};
-use crate::gate::{self, Change, Plan, Verb};
+use crate::gate::{self, Change, Plan};
 use crate::refusal::Refusal;
 use crate::token;
 
@@ -18,6 +18,8 @@ pub(super) struct Extended {
     statements: HashMap<String, Change>,
     /// Portals, by the statement that is bound.
     portals: HashMap<String, String>,
+    /// The statement that was parsed or bound last.
+    current: String,
     /// Messages of which the server behind owes an answer.
     owed: Vec<u8>,
     /// After an error all is skipped up to Sync.
@@ -36,12 +38,7 @@ impl Session {
         }
         let done = match frame.tag {
             b'P' => self.parse(&frame).await?,
-            b'B' => {
-                let mut body = frame.body.clone();
-                let (portal, statement) = (take_text(&mut body), take_text(&mut body));
-                self.extended.portals.insert(portal, statement);
-                self.forward(frame).await?
-            }
+            b'B' => self.bind(frame).await?,
             b'E' => self.run_portal(frame).await?,
             b'H' => {
                 self.writer.flush().await?;
@@ -59,7 +56,11 @@ impl Session {
     async fn parse(&mut self, frame: &Frame) -> Result<Result<(), Refusal>, Ended> {
         let mut body = frame.body.clone();
         let (name, sql) = (take_text(&mut body), take_text(&mut body));
-        let words = match token::statements(&sql) {
+        if let Err(refusal) = super::run::fits(&sql) {
+            return Ok(Err(refusal));
+        }
+        let keeps_backslash_n = self.shared.config.unknowns.backslash_n_reaches_copy;
+        let words = match token::statements_with(&sql, keeps_backslash_n) {
             Ok(statements) if statements.len() == 1 => statements,
             Ok(_) => {
                 return Ok(Err(Refusal::new("42601", "cannot insert multiple commands into a prepared statement")));
@@ -70,18 +71,25 @@ impl Session {
             return Ok(Err(aborted()));
         }
         let change = match gate::plan(&words[0], &self.known()) {
-            Ok(Plan::Rows(change)) => change,
+            Ok(Plan::Rows(change)) if change.before.is_empty() => change,
+            Ok(Plan::Rows(_)) => return Ok(Err(Refusal::not_modelled("REMOVE DUPLICATES by the extended protocol"))),
             Ok(_) if words[0].tokens.iter().any(|word| matches!(word, token::Token::Parameter(_))) => {
                 return Ok(Err(Refusal::syntax("$1")));
             }
             Ok(_) => return Ok(Err(Refusal::not_modelled("this statement by the extended protocol"))),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.open().await?;
+        if let Err(refusal) = self.prepare(&change).await? {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = self.check_columns(&change).await? {
+            return Ok(Err(refusal));
+        }
         let mut rewritten = BytesMut::with_capacity(change.sql.len() + body.remaining() + 64);
         put_text(&mut rewritten, &name);
         put_text(&mut rewritten, &change.sql);
         rewritten.put_slice(&body);
+        self.extended.current.clone_from(&name);
         self.extended.statements.insert(name, change);
         self.forward(Frame::new(b'P', rewritten)).await
     }
@@ -95,21 +103,33 @@ impl Session {
         Ok(())
     }
 
-    async fn run_portal(&mut self, frame: Frame) -> Result<Result<(), Refusal>, Ended> {
+    /// What has to be done before the server behind looks at a statement, as it takes its snapshot then.
+    async fn prepare(&mut self, change: &Change) -> Result<Result<(), Refusal>, Ended> {
         self.open().await?;
+        if let Err(refusal) = self.claim(change).await? {
+            return Ok(Err(refusal));
+        }
+        if change.asks_of_copy {
+            self.tell_copy().await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn bind(&mut self, frame: Frame) -> Result<Result<(), Refusal>, Ended> {
         let mut body = frame.body.clone();
-        let portal = take_text(&mut body);
-        let statement = self.extended.portals.get(&portal).cloned().unwrap_or_default();
-        let change = self.extended.statements.get(&statement).map(|change| Change {
-            sql: String::new(),
-            reads: change.reads.clone(),
-            target: change.target.clone(),
-        });
-        if let Some(change) = change
-            && let Err(refusal) = self.claim(&change).await?
+        let (portal, statement) = (take_text(&mut body), take_text(&mut body));
+        if let Some(change) = self.extended.statements.get(&statement).cloned()
+            && let Err(refusal) = self.prepare(&change).await?
         {
             return Ok(Err(refusal));
         }
+        self.extended.current.clone_from(&statement);
+        self.extended.portals.insert(portal, statement);
+        self.forward(frame).await
+    }
+
+    async fn run_portal(&mut self, frame: Frame) -> Result<Result<(), Refusal>, Ended> {
+        self.open().await?;
         self.forward(frame).await
     }
 
@@ -134,12 +154,14 @@ impl Session {
             let is_last = end.contains(&answer.tag);
             match answer.tag {
                 b'E' => {
-                    let is_merge =
-                        self.extended.statements.values().any(|c| matches!(c.target, Some((_, Verb::Merge))));
-                    return Ok(Err(self.translated(&answer, is_merge)));
+                    let change = self.extended.statements.get(&self.extended.current);
+                    return Ok(Err(self.translated(&answer, change)));
                 }
-                b'T' => self.writer.put(&described(&answer)).await?,
-                b'C' => self.writer.put(&tagged(&answer)).await?,
+                b'T' => self.writer.put(&described(&answer, self.shared.super_type)).await?,
+                b'C' => {
+                    let counts_merge = self.shared.config.unknowns.merge_tag_has_count;
+                    self.writer.put(&tagged(&answer, counts_merge)).await?;
+                }
                 b'S' | b'A' => {}
                 _ => self.writer.put(&answer).await?,
             }

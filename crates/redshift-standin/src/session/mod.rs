@@ -4,6 +4,7 @@ mod copy;
 mod errors;
 mod extended;
 mod run;
+mod sources;
 mod startup;
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
+use crate::cancel::Cancel;
 use crate::frame::{Frame, Reader, Writer};
-use crate::gate::{Known, Name};
+use crate::gate::{Change, Known, Name};
 use crate::refusal::Refusal;
 use crate::server::Shared;
+use crate::token::literal;
 use crate::upstream::Upstream;
 
 /// Why a session ends before its client says so.
@@ -56,7 +58,9 @@ pub(crate) struct Session {
     last_copy_before: (i64, i64),
     /// The server behind takes rows.
     copy_is_open: bool,
-    cancel: Arc<Notify>,
+    /// What the server behind was told of the two above.
+    last_copy_told: Option<(i64, i64)>,
+    cancel: Arc<Cancel>,
     extended: extended::Extended,
 }
 
@@ -82,6 +86,7 @@ impl Session {
                     return self.writer.flush().await;
                 }
             };
+            self.cancel.forget();
             match frame.tag {
                 b'Q' => {
                     self.settle_extended().await?;
@@ -102,15 +107,16 @@ impl Session {
     fn known(&self) -> Known {
         Known {
             mode: self.shared.config.mode,
-            last_copy_id: self.last_copy_id,
-            last_copy_count: self.last_copy_count,
             like_inherits_identity: self.shared.config.unknowns.like_inherits_identity,
+            source_keys_may_repeat: self.shared.config.unknowns.source_keys_may_repeat,
             reading: self.shared.config.unknowns.reading.clone(),
         }
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> Result<(), Ended> {
-        self.writer.put(&Frame::error(refusal, "ERROR")).await
+        let is_told = refusal.sqlstate != "57014" || refusal.message.starts_with("Query");
+        let refusal = if is_told { refusal.clone() } else { self.cancelled() };
+        self.writer.put(&Frame::error(&refusal, "ERROR")).await
     }
 
     async fn ready(&mut self) -> Result<(), Ended> {
@@ -126,18 +132,50 @@ impl Session {
         if self.temporary.contains(&name.name) {
             return None;
         }
-        let mut places: Vec<&str> = self.search_path.iter().map(String::as_str).collect();
-        if places.len() > 1 {
-            let sql = "SELECT n.nspname::text FROM unnest($1::text[]) WITH ORDINALITY AS p (name, nth)
-                JOIN pg_namespace n ON n.nspname = p.name JOIN pg_class c ON c.relnamespace = n.oid
-                WHERE c.relname = $2 ORDER BY nth LIMIT 1";
-            if let Ok(rows) = self.shared.admin.query(sql, &[&self.search_path, &name.name]).await
-                && let Some(schema) = rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
-            {
-                return Some(format!("{schema}.{}", name.name));
-            }
-            places.truncate(1);
+        let path: Vec<&str> =
+            self.search_path.iter().map(|place| if place == "$user" { &*self.user } else { place }).collect();
+        let sql = "SELECT n.nspname::text FROM unnest($1::text[]) WITH ORDINALITY AS p (name, nth)
+            JOIN pg_namespace n ON n.nspname = p.name
+            LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2
+            ORDER BY c.oid IS NULL, nth LIMIT 1";
+        let rows = self.shared.admin.query(sql, &[&path, &name.name]).await;
+        let schema = rows.ok().and_then(|rows| rows.first()?.try_get::<_, String>(0).ok());
+        Some(format!("{}.{}", schema.as_deref().unwrap_or("public"), name.name))
+    }
+
+    /// Tells the server behind what the last COPY was, if it does not know.
+    async fn tell_copy(&mut self) -> Result<(), Ended> {
+        let now = (self.last_copy_id, self.last_copy_count);
+        if self.last_copy_told == Some(now) {
+            return Ok(());
         }
-        Some(format!("{}.{}", places.first().unwrap_or(&"public"), name.name))
+        let sql = format!(
+            "SELECT set_config('standin.last_copy_id', '{}', false), set_config('standin.last_copy_count', '{}', false)",
+            now.0, now.1
+        );
+        if self.upstream.ask(&sql).await?.is_ok() {
+            self.last_copy_told = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Whether names that may be functions are columns.
+    async fn check_columns(&mut self, change: &Change) -> Answer<()> {
+        for (table, column) in &change.columns {
+            let sql = format!(
+                "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {}::regclass AND attname = {} AND NOT attisdropped",
+                literal(&table.sql()),
+                literal(column)
+            );
+            match self.upstream.ask(&sql).await? {
+                Err(refusal) => return Ok(Err(refusal)),
+                Ok(rows) if rows.is_empty() => {
+                    let text = format!("column {}.{column} does not exist", table.name);
+                    return Ok(Err(Refusal::new("42703", text)));
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(Ok(()))
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 use super::{Ended, Session, extended};
+use crate::cancel::Cancel;
 use crate::frame::{Frame, Reader, Writer, put_text, split, take_text};
+use crate::gate::{self, Mode};
 use crate::refusal::Refusal;
 use crate::server::Shared;
 use crate::upstream::Upstream;
@@ -58,22 +59,34 @@ pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Opti
     if database != shared.behind.database {
         return turn_away(&mut writer, &Refusal::new("3D000", format!("database \"{database}\" does not exist"))).await;
     }
-    if let Err(refusal) = examine(&parameters) {
-        return turn_away(&mut writer, &refusal).await;
-    }
-    let upstream = match Upstream::connect(&shared.behind, &user, &get("application_name")).await? {
+    let settings = match examine(&parameters) {
+        Ok(settings) => settings,
+        Err(refusal) => return turn_away(&mut writer, &refusal).await,
+    };
+    let behind: Vec<(&str, &str)> = ["application_name", "timezone", "datestyle", "extra_float_digits"]
+        .into_iter()
+        .map(|name| {
+            let known = gate::SETTINGS.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
+            (name, settings.get(name).map_or(known, String::as_str))
+        })
+        .collect();
+    let upstream = match Upstream::connect(&shared.behind, &user, &behind).await? {
         Ok(upstream) => upstream,
         Err(refusal) => return turn_away(&mut writer, &refusal).await,
     };
-    let cancel = Arc::new(Notify::new());
+    let reported = |name: &str| {
+        let found = upstream.reported.iter().find(|(known, _)| known == name);
+        found.map_or_else(String::new, |(_, value)| value.clone())
+    };
+    let cancel = Arc::new(Cancel::default());
     shared.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(upstream.key.clone(), cancel.clone());
     writer.put(&Frame::new(b'R', vec![0; 4])).await?;
     for (name, value) in [
         ("server_version", "8.0.2"),
         ("server_encoding", "UNICODE"),
         ("client_encoding", "UTF8"),
-        ("DateStyle", "ISO, MDY"),
-        ("TimeZone", "UTC"),
+        ("DateStyle", &reported("DateStyle")),
+        ("TimeZone", &reported("TimeZone")),
         ("integer_datetimes", "on"),
         ("session_authorization", &user),
     ] {
@@ -92,10 +105,10 @@ pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Opti
         upstream,
         temporary: HashSet::new(),
         temporary_before: HashSet::new(),
-        search_path: vec!["public".to_owned()],
-        settings: BTreeMap::new(),
+        search_path: super::run::default_path(),
+        set_before: (settings.clone(), super::run::default_path(), None),
+        settings,
         statement_timeout: None,
-        set_before: (BTreeMap::new(), vec!["public".to_owned()], None),
         transaction: 0,
         is_shown: false,
         sent: String::new(),
@@ -103,6 +116,7 @@ pub(super) async fn start(stream: TcpStream, shared: Arc<Shared>) -> Result<Opti
         last_copy_count: 0,
         last_copy_before: (-1, 0),
         copy_is_open: false,
+        last_copy_told: None,
         cancel,
         extended: extended::Extended::default(),
         shared,
@@ -123,39 +137,41 @@ fn parameters(mut message: Bytes) -> BTreeMap<String, String> {
     parameters
 }
 
-/// Redshift knows few parameters, and refuses the others.
-fn examine(parameters: &BTreeMap<String, String>) -> Result<(), Refusal> {
-    let unknown = |name: &str| Refusal::new("42704", format!("unrecognized configuration parameter \"{name}\""));
-    let digits = |value: &str| {
-        if value.parse::<i32>().is_ok_and(|digits| (-15..=2).contains(&digits)) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            "22023",
-            format!("{value} is outside the valid range for parameter \"extra_float_digits\" (-15 .. 2)"),
-        ))
-    };
+/// Redshift knows few parameters, and refuses the others. Returns those that are settings of the session.
+fn examine(parameters: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut settings = BTreeMap::new();
     for (name, value) in parameters {
-        if !PARAMETERS.contains(&name.as_str()) {
-            return Err(unknown(name));
-        }
-        if name == "extra_float_digits" {
-            digits(value)?;
-        }
-        if name == "options" {
-            let words: Vec<&str> = value.split_whitespace().filter(|word| *word != "-c").collect();
-            for word in words {
-                let (name, value) =
-                    word.trim_start_matches("-c").trim_start_matches("--").split_once('=').unwrap_or((word, ""));
-                match name.to_lowercase().as_str() {
-                    "extra_float_digits" => digits(value)?,
-                    "query_group" | "statement_timeout" | "datestyle" | "timezone" => {
-                        return Err(Refusal::not_modelled("settings in the startup message"));
-                    }
-                    _ => return Err(unknown(name)),
-                }
+        match name.as_str() {
+            _ if !PARAMETERS.contains(&name.as_str()) => {
+                return Err(Refusal::new("42704", format!("unrecognized configuration parameter \"{name}\"")));
             }
+            "client_protocol_version" if value != "0" => {
+                return Err(Refusal::not_modelled("a protocol with extended metadata or binary values"));
+            }
+            "options" => options(value, &mut settings)?,
+            "client_encoding" => gate::value_of(name, &value.trim_matches('\'').to_lowercase())?,
+            "application_name" | "timezone" | "datestyle" | "extra_float_digits" => {
+                gate::value_of(name, value)?;
+                settings.insert(name.clone(), value.clone());
+            }
+            _ => {}
         }
+    }
+    Ok(settings)
+}
+
+/// `-c name=value --name=value`
+fn options(text: &str, settings: &mut BTreeMap<String, String>) -> Result<(), Refusal> {
+    for word in text.split_whitespace().filter(|word| *word != "-c") {
+        let word = word.trim_start_matches("-c").trim_start_matches("--");
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let name = name.to_lowercase();
+        gate::setting(&name)?;
+        if name != "extra_float_digits" {
+            return Err(Refusal::not_modelled(&format!("the setting {name} in the startup message")));
+        }
+        gate::value_of(&name, value)?;
+        settings.insert(name, value.to_owned());
     }
     Ok(())
 }
@@ -187,8 +203,13 @@ async fn turn_away(writer: &mut Writer<TcpStream>, refusal: &Refusal) -> Result<
 }
 
 async fn cancel(shared: &Shared, key: Bytes) -> Result<(), Ended> {
+    if shared.config.mode == Mode::Serverless && !shared.config.unknowns.serverless_takes_cancel {
+        return Ok(());
+    }
+    // In this order, so that a request does not reach the server behind when the session is through with it.
+    Upstream::cancel(&shared.behind.socket, &key).await?;
     shared.cancel(&key);
-    Upstream::cancel(&shared.behind.socket, &key).await
+    Ok(())
 }
 
 /// Cancel requests for this session come too late.

@@ -46,7 +46,7 @@ async fn what_redshift_lacks_is_refused() {
         ("DROP TABLE standin.load_files", "3F000"),
         ("TRUNCATE standin.load_files", "3F000"),
         ("CREATE TABLE standin.evil (a INT)", "3F000"),
-        ("GRANT SELECT ON standin.users TO public", "42501"),
+        ("GRANT SELECT ON standin.users TO public", "3F000"),
         ("LOCK standin.users", "3F000"),
         ("SET search_path TO standin", "LS000"),
         (
@@ -59,6 +59,25 @@ async fn what_redshift_lacks_is_refused() {
         ("SELECT money '1'", "LS000"),
         ("SELECT a INTO u FROM t", "LS000"),
         ("SELECT ctid FROM t", "LS000"),
+        ("CREATE TABLE u (a CHAR(4097))", "22023"),
+        ("CREATE TABLE u (tag INT)", "42601"),
+        ("CREATE TABLE u (\"ctid\" INT)", "42701"),
+        ("CREATE TABLE nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn (a INT)", "LS000"),
+        ("COMMIT now", "42601"),
+        ("ROLLBACK TO SAVEPOINT a", "42601"),
+        ("GRANT SELECT ON t, standin.users TO public", "3F000"),
+        ("GRANT SELECT ON t TO GROUP g", "LS000"),
+        ("GRANT SELECT ON pg_user TO public", "42501"),
+        ("GRANT SELECT ON t TO public WITH GRANT OPTION", "LS000"),
+        ("VACUUM nowhere", "42P01"),
+        ("ANALYZE nowhere", "42P01"),
+        ("ALTER TABLE nowhere ADD PRIMARY KEY (a)", "42P01"),
+        ("LOCK nowhere", "42P01"),
+        ("SELECT TOP 1 a FROM t", "LS000"),
+        ("SET analyze_threshold_percent TO 1", "LS000"),
+        ("SELECT skew_rows FROM svv_table_info", "LS000"),
+        ("SELECT a AS b2, b2 FROM t", "LS000"),
+        ("SELECT avg(a) FROM t", "LS000"),
         ("ALTER TABLE t ADD CONSTRAINT x CHECK (a > 0)", "42601"),
         ("VACUUM nonsense 12", "LS000"),
         ("SET statement_timeout TO 'abc'", "22023"),
@@ -204,6 +223,34 @@ async fn merge_has_both_branches_and_nothing_more() {
     for (sql, state) in [
         ("MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN UPDATE SET v = s.v", "42601"),
         (
+            "MERGE INTO t AS x USING s ON x.k = s.k WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
+            "42601",
+        ),
+        (
+            "MERGE INTO t USING s ON t.k = s.k WHEN NOT MATCHED THEN INSERT VALUES (1, 1) WHEN MATCHED THEN DELETE",
+            "42601",
+        ),
+        (
+            "WITH w AS (SELECT 1) MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
+            "42601",
+        ),
+        (
+            "MERGE INTO t USING s ON t.k < s.k WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
+            "LS000",
+        ),
+        (
+            "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (k) VALUES (extract(year from now()))",
+            "0A000",
+        ),
+        (
+            "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN UPDATE SET v = (SELECT count(*) FROM pg_shadow) WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
+            "LS000",
+        ),
+        (
+            "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED THEN UPDATE SET v = (SELECT count(*) FROM t) WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
+            "LS000",
+        ),
+        (
             "MERGE INTO t USING s ON t.k = s.k WHEN MATCHED AND s.v > 1 THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
             "42601",
         ),
@@ -218,6 +265,7 @@ async fn merge_has_both_branches_and_nothing_more() {
     ] {
         assert_eq!(session.state(sql).await, state, "{sql}");
     }
+    session.sql(&merge.replace("(s.k, s.v)", "(nvl(s.k, 0), s.v)").replace("= s.v", "= nvl(s.v, len('abc'))")).await;
     session.sql("INSERT INTO s VALUES (1, 11), (3, 30), (3, 31)").await;
     assert_eq!(session.refused(merge).await.message(), "Found multiple matches to update the same tuple.");
     session.sql(&merge.replace("USING s", "USING (SELECT k, v FROM s WHERE k = 3) s")).await;
@@ -257,4 +305,57 @@ async fn a_user_has_the_rights_that_were_granted_and_sees_the_own_loads_only() {
         loader.sql("SELECT has_table_privilege('t', 'insert'), has_table_privilege('t', 'delete')").await,
         ["t|f"]
     );
+}
+
+#[tokio::test]
+async fn a_common_table_hides_a_table_from_its_end_on() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
+    assert_eq!(session.sql("WITH t AS (SELECT a + 1 AS a FROM t) SELECT a FROM t").await, ["2"]);
+    assert_eq!(
+        session.state("WITH pg_shadow AS (SELECT usename FROM pg_shadow) SELECT usename FROM pg_shadow").await,
+        "LS000"
+    );
+    assert_eq!(session.state("SELECT '' UNION ALL TABLE standin.users").await, "42601");
+    assert_eq!(session.state("SELECT t.row_to_json FROM t").await, "42703");
+}
+
+#[tokio::test]
+async fn blanks_at_the_end_are_kept_by_functions_and_do_not_count_in_comparisons() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE t (v VARCHAR(9)); INSERT INTO t VALUES ('a  ')").await;
+    assert_eq!(session.sql("SELECT 'a' = 'a  ', 'a' IN ('a '), upper(v) = 'A', v LIKE 'a' FROM t").await, ["t|t|t|f"]);
+    assert_eq!(
+        session.sql("SELECT v || 'x', len(upper(v)), '[' || trim(v) || ']', len(v), left(v, 2) || '.' FROM t").await,
+        ["a  x|3|[a]|3|a ."]
+    );
+    assert_eq!(session.sql("SELECT DISTINCT k FROM (SELECT 'a' AS k UNION ALL SELECT 'a ') x").await.len(), 1);
+    assert_eq!(session.sql(r"SELECT quote_literal('it\'s a \\')").await, [r"'it''s a \\'"]);
+    assert_eq!(
+        session.sql("SELECT concat('a', NULL), date_trunc('month', DATE '2024-02-29')").await,
+        ["NULL|2024-02-01 00:00:00"]
+    );
+}
+
+#[tokio::test]
+async fn excess_of_blanks_is_no_error_and_is_cut_off() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE t (v VARCHAR(4)); INSERT INTO t VALUES ('ab         ')").await;
+    assert_eq!(session.sql("SELECT len(v) FROM t").await, ["4"]);
+    assert_eq!(session.state("INSERT INTO t VALUES ('abc     d')").await, "22001");
+    session.sql("CREATE TABLE u (LIKE t)").await;
+    assert_eq!(session.state("INSERT INTO u VALUES ('abcde')").await, "22001");
+}
+
+#[tokio::test]
+async fn words_that_redshift_does_not_keep_are_names() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session
+        .sql("CREATE TABLE t (uuid INT, window INT, groups INT); INSERT INTO t (uuid, window, groups) VALUES (1, 2, 3)")
+        .await;
+    assert_eq!(session.sql("SELECT uuid, t.window, groups FROM t WHERE window = 2").await, ["1|2|3"]);
 }

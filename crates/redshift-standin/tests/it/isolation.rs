@@ -142,12 +142,27 @@ async fn the_snapshot_is_taken_by_the_first_statement_and_not_by_begin() {
 
 #[tokio::test]
 async fn truncate_commits_the_transaction_it_runs_in() {
-    let bench = Bench::new().await;
-    let session = bench.client().await;
-    session.sql("CREATE TABLE t (a INT); CREATE TABLE u (a INT); INSERT INTO t VALUES (1)").await;
-    session.sql("BEGIN; INSERT INTO u VALUES (1); TRUNCATE t; ROLLBACK").await;
-    assert_eq!(session.sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)").await, ["0|1"]);
-    let strict = Bench::with(|config| config.unknowns.refuse_truncate_in_block = true).await;
+    for stays_open in [false, true] {
+        let bench = Bench::with(|config| {
+            config.unknowns.refuse_truncate_in_block = false;
+            config.unknowns.truncate_leaves_block_open = stays_open;
+        })
+        .await;
+        let session = bench.client().await;
+        session.sql("CREATE TABLE t (a INT); CREATE TABLE u (a INT); INSERT INTO t VALUES (1)").await;
+        session.sql("BEGIN; INSERT INTO u VALUES (1); TRUNCATE t; INSERT INTO u VALUES (2); ROLLBACK").await;
+        assert_eq!(session.sql("SELECT count(*) FROM t").await, ["0"]);
+        assert_eq!(session.sql("SELECT a FROM u ORDER BY a").await.len(), if stays_open { 1 } else { 2 });
+        session.sql("CREATE USER reader PASSWORD 'Reader-1'; GRANT SELECT, INSERT ON u TO reader").await;
+        let reader = bench.client_as("reader", "Reader-1").await.unwrap();
+        for (sql, state) in [("TRUNCATE nowhere", "42P01"), ("TRUNCATE u", "42501")] {
+            reader.sql("BEGIN; INSERT INTO u VALUES (3)").await;
+            assert_eq!(reader.state(sql).await, state);
+            reader.sql("ROLLBACK").await;
+            assert_eq!(session.sql("SELECT count(*) FROM u WHERE a = 3").await, ["0"], "{sql} commits nothing");
+        }
+    }
+    let strict = Bench::new().await;
     let session = strict.client().await;
     session.sql("CREATE TABLE t (a INT); BEGIN").await;
     assert_eq!(session.state("TRUNCATE t").await, "LS000");
@@ -164,4 +179,51 @@ async fn append_and_vacuum_are_refused_in_a_transaction() {
     assert_eq!(session.state("VACUUM").await, "25001");
     session.sql("ROLLBACK; ALTER TABLE t APPEND FROM u; VACUUM DELETE ONLY t; ANALYZE t").await;
     assert_eq!(session.sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)").await, ["1|0"]);
+}
+
+#[tokio::test]
+async fn a_table_dropped_after_the_snapshot_is_1018() {
+    let bench = Bench::new().await;
+    let (one, two) = (bench.client().await, bench.client().await);
+    one.sql("CREATE TABLE a (a INT); CREATE TABLE b (a INT)").await;
+    one.sql("BEGIN; SELECT count(*) FROM a").await;
+    two.sql("DROP TABLE b").await;
+    let error = one.refused("SELECT count(*) FROM b").await;
+    assert_eq!((error.code().code(), error.message()), ("XX000", "1018"));
+}
+
+#[tokio::test]
+async fn create_drop_and_rename_are_undone_by_rollback() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE a (a INT); CREATE TABLE b (a INT)").await;
+    session.sql("BEGIN; CREATE TABLE c (a INT); DROP TABLE a; ALTER TABLE b RENAME TO d; ROLLBACK").await;
+    session.sql("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)").await;
+    assert_eq!(session.state("SELECT * FROM c").await, "42P01");
+}
+
+#[tokio::test]
+async fn a_database_tells_how_it_isolates() {
+    for (isolation, expected) in
+        [(Isolation::Snapshot, "Snapshot Isolation"), (Isolation::Serializable, "Serializable")]
+    {
+        let bench = Bench::with(|config| {
+            config.isolation = isolation;
+            config.mode = redshift_standin::Mode::Provisioned;
+        })
+        .await;
+        let session = bench.client().await;
+        assert_eq!(session.sql("SELECT trim(isolation_level) FROM stv_db_isolation_level").await, [expected]);
+        assert_eq!(session.sql("SELECT database_isolation_level FROM svv_redshift_databases").await, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn lock_needs_the_right_to_change_rows() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE t (a INT); CREATE USER reader PASSWORD 'Reader-1'; GRANT SELECT ON t TO reader").await;
+    let reader = bench.client_as("reader", "Reader-1").await.unwrap();
+    reader.sql("BEGIN").await;
+    assert_eq!(reader.state("LOCK t").await, "42501");
 }

@@ -5,7 +5,10 @@
 mod copy;
 mod dialect;
 mod isolation;
+mod loads;
 #[path = "../../../longshore/tests/s3/mod.rs"]
 mod s3;
 mod session;
 mod standin;
+mod switches;
+mod tables;

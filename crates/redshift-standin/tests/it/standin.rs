@@ -1,5 +1,7 @@
 //! A stand-in of one's own, an S3 store in memory, and clients.
 
+use std::sync::Arc;
+
 use longshore_postgres::testing::{Database, Server};
 use redshift_standin::{Isolation, Mode, ObjectsConfig, Role, Standin, StandinConfig, Unknowns};
 use tokio_postgres::error::DbError;
@@ -12,7 +14,7 @@ pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/longshore";
 /// A stand-in with what it stands on.
 pub(crate) struct Bench {
     pub(crate) standin: Standin,
-    pub(crate) s3: MemoryS3,
+    pub(crate) s3: Arc<MemoryS3>,
     _database: Database<'static>,
 }
 
@@ -51,7 +53,7 @@ impl Bench {
             seed: 7,
         };
         change(&mut config);
-        Self { standin: Standin::start(config).await.unwrap(), s3, _database: database }
+        Self { standin: Standin::start(config).await.unwrap(), s3: Arc::new(s3), _database: database }
     }
 
     pub(crate) async fn client(&self) -> Session {
@@ -90,20 +92,25 @@ impl Bench {
 pub(crate) async fn connect(config: &tokio_postgres::Config) -> Result<Session, tokio_postgres::Error> {
     let (client, mut connection) = config.connect(NoTls).await?;
     let (sender, notices) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let version = connection.parameter("server_version").unwrap_or_default().to_owned();
+    let connection = tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notice(notice) = message {
-                sender.send(notice.message().to_owned()).ok();
+                sender.send((notice.severity().to_owned(), notice.message().to_owned())).ok();
             }
         }
     });
-    Ok(Session { client, notices })
+    Ok(Session { client, notices, version, connection })
 }
 
 /// A client.
 pub(crate) struct Session {
     pub(crate) client: Client,
-    pub(crate) notices: tokio::sync::mpsc::UnboundedReceiver<String>,
+    pub(crate) notices: tokio::sync::mpsc::UnboundedReceiver<(String, String)>,
+    /// The version that the server reported.
+    pub(crate) version: String,
+    /// Its end is that of the connection.
+    pub(crate) connection: tokio::task::JoinHandle<()>,
 }
 
 /// A COPY of one CSV by prefix.
@@ -155,6 +162,11 @@ impl Session {
 
     /// What was said so far.
     pub(crate) fn said(&mut self) -> Vec<String> {
+        self.said_how().into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, each with its severity.
+    pub(crate) fn said_how(&mut self) -> Vec<(String, String)> {
         let mut said = Vec::new();
         while let Ok(notice) = self.notices.try_recv() {
             said.push(notice);

@@ -2,7 +2,15 @@
 CREATE SCHEMA standin;
 GRANT USAGE ON SCHEMA standin TO PUBLIC;
 
-CREATE DOMAIN standin.super AS text;
+-- A type of its own, so that it is told from a text: nothing compares it.
+CREATE TYPE standin.super;
+CREATE FUNCTION standin.super_in(cstring) RETURNS standin.super LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION standin.super_out(standin.super) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE standin.super (INPUT = standin.super_in, OUTPUT = standin.super_out, LIKE = text);
+CREATE CAST (standin.super AS text) WITHOUT FUNCTION;
+CREATE CAST (text AS standin.super) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (standin.super AS bpchar) WITHOUT FUNCTION;
+CREATE CAST (bpchar AS standin.super) WITHOUT FUNCTION AS ASSIGNMENT;
 
 CREATE TABLE standin.users (name text PRIMARY KEY, password text NOT NULL);
 
@@ -115,14 +123,27 @@ CREATE VIEW standin.pg_table_def AS
     FROM standin.columns
     WHERE schema_name = ANY (current_schemas(false)::text[] || 'pg_catalog'::text)
         OR schema_name ~ '^pg_temp_';
+CREATE FUNCTION standin.rows_of(schema name, relation name) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    n bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM %I.%I', schema, relation) INTO n;
+    RETURN n;
+END $$;
+-- Empty tables are left out. The columns about blocks and statistics are not modelled.
 CREATE VIEW standin.svv_table_info AS
-    SELECT current_database()::text AS database, schema_name AS schema, table_id, table_name AS "table",
-        'Y'::text AS encoded,
-        coalesce(max(obj_description(table_id)::jsonb ->> 'style'), 'AUTO(ALL)') AS diststyle,
-        coalesce(max(column_name::text) FILTER (WHERE known ->> 'sortkey' = '1'), 'AUTO(SORTKEY)') AS sortkey1,
-        max((SELECT reltuples FROM pg_class WHERE oid = table_id))::numeric AS tbl_rows
-    FROM standin.columns WHERE pg_relation_size(table_id) > 0 AND schema_name !~ '^pg_temp_'
-    GROUP BY schema_name, table_id, table_name;
+    SELECT * FROM (
+        SELECT current_database()::text AS database, schema_name::text AS schema, table_id::bigint AS table_id,
+            table_name::text AS "table",
+            CASE WHEN bool_or(coalesce(known ->> 'encoding', 'raw') <> 'raw') THEN 'Y' ELSE 'N' END AS encoded,
+            coalesce(max(obj_description(table_id)::jsonb ->> 'style'), 'AUTO(ALL)') AS diststyle,
+            coalesce(max(column_name::text) FILTER (WHERE known ->> 'sortkey' = '1'), 'AUTO(SORTKEY)') AS sortkey1,
+            count(*) FILTER (WHERE known ? 'sortkey')::int AS sortkey_num,
+            coalesce(max(substring(full_type FROM '^character varying\((\d+)')::int), 0) AS max_varchar,
+            standin.rows_of(schema_name, table_name)::numeric(38, 0) AS tbl_rows
+        FROM standin.columns WHERE schema_name !~ '^pg_temp_' AND pg_relation_size(table_id) > 0
+        GROUP BY schema_name, table_id, table_name) t
+    WHERE tbl_rows > 0;
 
 CREATE FUNCTION standin.isolation() RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT coalesce(current_setting('standin.isolation', true), 'Snapshot Isolation') $$;
@@ -135,43 +156,6 @@ CREATE VIEW standin.svv_redshift_databases AS
 GRANT SELECT ON ALL TABLES IN SCHEMA standin TO PUBLIC;
 REVOKE ALL ON standin.transactions, standin.queries FROM PUBLIC;
 REVOKE ALL ON standin.users, standin.load_errors, standin.load_history, standin.load_files, standin.svv_table_info FROM PUBLIC;
-
-CREATE FUNCTION standin.remember(relation text, columns text, dist_key text, sort_key text, style text) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    id oid := relation::regclass;
-    one jsonb;
-    nth int := 0;
-    is_new boolean := obj_description(id) IS NULL;
-BEGIN
-    FOR one IN SELECT * FROM jsonb_array_elements(columns::jsonb) LOOP
-        IF col_description(id, (SELECT attnum FROM pg_attribute WHERE attrelid = id AND attname = one ->> 0)) IS NULL THEN
-            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, one ->> 0, one ->> 1);
-        END IF;
-    END LOOP;
-    IF NOT is_new THEN
-        RETURN;
-    END IF;
-    IF dist_key IS NOT NULL THEN
-        PERFORM standin.note(id, relation, dist_key, '{"distkey": true}');
-    END IF;
-    FOR one IN SELECT * FROM jsonb_array_elements(sort_key::jsonb) LOOP
-        nth := nth + 1;
-        PERFORM standin.note(id, relation, one #>> '{}', jsonb_build_object('sortkey', nth));
-    END LOOP;
-    EXECUTE format('COMMENT ON TABLE %s IS %L', relation,
-        jsonb_build_object('style', coalesce(CASE WHEN dist_key IS NOT NULL THEN 'KEY(' || dist_key || ')' END, style, 'AUTO(ALL)')));
-END $$;
-CREATE FUNCTION standin.note(id oid, relation text, name text, more jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    number int := (SELECT attnum FROM pg_attribute WHERE attrelid = id AND attname = name AND NOT attisdropped);
-BEGIN
-    IF number IS NULL THEN
-        RAISE EXCEPTION 'column "%" named in key does not exist', name USING ERRCODE = '42703';
-    END IF;
-    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, name,
-        coalesce(col_description(id, number)::jsonb, '{}') || more);
-END $$;
 
 CREATE FUNCTION standin.create_user(name text, password text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -191,20 +175,3 @@ BEGIN
     EXECUTE format('GRANT CREATE, USAGE ON SCHEMA public TO %I', name);
     INSERT INTO standin.users VALUES (name, password);
 END $$;
-
-CREATE FUNCTION standin.sysdate() RETURNS timestamp LANGUAGE sql STABLE AS
-    $$ SELECT transaction_timestamp() AT TIME ZONE 'UTC' $$;
-CREATE FUNCTION standin.getdate() RETURNS timestamp LANGUAGE sql STABLE AS
-    $$ SELECT date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC') $$;
-CREATE FUNCTION standin.len(bpchar) RETURNS int LANGUAGE sql IMMUTABLE AS
-    $$ SELECT length(textin(bpcharout($1))) $$;
-CREATE FUNCTION standin.len(text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
-CREATE FUNCTION standin.length(bpchar) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT standin.len($1) $$;
-CREATE FUNCTION standin.length(text) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
-CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
-    $$ SELECT coalesce($1, $2) $$;
-CREATE FUNCTION standin.json_parse(text) RETURNS standin.super LANGUAGE sql IMMUTABLE AS $$ SELECT $1::json::text $$;
-CREATE FUNCTION standin.json_serialize(standin.super) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT $1::text $$;
-CREATE FUNCTION standin.quote_literal(text) RETURNS text LANGUAGE sql IMMUTABLE AS
-    $$ SELECT '''' || replace(replace($1, '\', '\\'), '''', '''''') || '''' $$;
-CREATE FUNCTION standin.to_hex(bytea) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT encode($1, 'hex') $$;
