@@ -46,6 +46,9 @@ use crate::{
 /// What [`RedshiftConfig::slices`] should be where nobody knows better: the smallest clusters have 2 to 4.
 pub const SLICES: u16 = 4;
 
+/// The most that [`RedshiftConfig::slices`] may be.
+pub const MOST_SLICES: u16 = 512;
+
 /// Where the database and its staging bucket are, and how long to wait.
 #[derive(Debug, Clone)]
 pub struct RedshiftConfig {
@@ -268,6 +271,10 @@ impl Warehouse for Redshift {
     /// Fences in `commit`, in every mode: until then no row has come near the table.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError> {
         load::begin(self.shared.clone(), spec).await
+    }
+
+    fn fences_late(&self) -> bool {
+        true
     }
 
     /// With the table as it is now. Counts and the word for NULL are settled while the load runs.
