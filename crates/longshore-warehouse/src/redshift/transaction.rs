@@ -182,8 +182,7 @@ impl RedshiftLoad {
     async fn write_ledger(&self, entries: &[Entry]) -> Result<(), WarehouseError> {
         let mut written = 0;
         for statement in self.ledger.insert_sql(entries) {
-            let answers = self.ask(&statement, "writing the ledger of").await?;
-            written += answers.last().map_or(0, |answer| answer.count);
+            written += self.count(&statement, "writing the ledger of").await?;
         }
         if written == entries.len() as u64 {
             return Ok(());
