@@ -44,6 +44,12 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// [`Load::commit`]. Bounded wait: `Kind::Busy`.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError>;
 
+    /// Whether a load holds up no other before [`Load::commit`], where its fence is. Then a load may be begun
+    /// before all of its objects are known: the others join it ([`Load::join`]).
+    fn fences_late(&self) -> bool {
+        false
+    }
+
     /// The statements that this load would send, its looks into the ledger first, for somebody who wants to
     /// read them; nothing is begun and nothing secret is in them.
     ///
@@ -108,9 +114,19 @@ pub trait Load: Send {
     /// as far as the server tells.
     async fn write(&mut self, batch: RowBatch) -> Result<(), WarehouseError>;
 
+    /// Takes one more object into the load: it counts as the last of `spec.objects` from now on.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Unsupported`] where the objects have to be known when the load is begun
+    /// ([`Warehouse::fences_late`]).
+    fn join(&mut self, object: ObjectSpec) -> Result<(), WarehouseError> {
+        let text = format!("`{}` comes after its load was begun: this is a bug in longshore", object.key);
+        Err(WarehouseError::new(crate::Kind::Unsupported, text))
+    }
+
     /// Fence, ledger check, dedupe, merge, compare counts with `tallies`, ledger, COMMIT.
     ///
-    /// `tallies` has one element for each of `spec.objects`, in order. Under the fence the table's
+    /// `tallies` has one element for each of `spec.objects`, in order, and for those that joined. Under the fence the table's
     /// latest position is compared with [`LoadSpec::seen_latest`] where the mode asks for it
     /// ([`Mode::is_ordered`]); if another load committed in between, the answer is `AlreadyIn`
     /// with the newer entry.

@@ -62,7 +62,7 @@ pub(crate) async fn open_bucket(config: &BucketConfig) -> Result<Arc<dyn Bucket>
 /// Opens the warehouse; nothing is held before there is work.
 pub(crate) async fn open_warehouse(config: &Config) -> Result<Arc<dyn Warehouse>, BucketError> {
     let wait = config.warehouse.wait;
-    Ok(match &config.warehouse.engine {
+    let warehouse: Arc<dyn Warehouse> = match &config.warehouse.engine {
         Engine::DuckDb { path, memory_limit, threads } => Arc::new(DuckDb::new(DuckDbConfig {
             path: path.clone(),
             memory_limit: *memory_limit,
@@ -76,7 +76,9 @@ pub(crate) async fn open_warehouse(config: &Config) -> Result<Arc<dyn Warehouse>
             project: name_of(&config.journal),
         })),
         Engine::Redshift(settings) => Arc::new(open_redshift(config, settings).await?),
-    })
+    };
+    debug_assert_eq!(warehouse.fences_late(), config.warehouse.engine.fences_late());
+    Ok(warehouse)
 }
 
 /// Redshift with its staging bucket; nothing is connected before there is work.

@@ -4,6 +4,8 @@
 //! own: `head_*` with one row, the fence, and `ledger_*` with the entries. Both bear the target's name as a
 //! hash, and say it in full. Nothing unique is enforced here: that an entry is there once comes from the fence.
 
+use std::collections::HashSet;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 use tokio_postgres::SimpleQueryRow;
@@ -19,12 +21,12 @@ use crate::{
 /// Version of the ledger's tables that this driver writes.
 const VERSION: i64 = 1;
 
-/// Objects asked about in one statement: with keys of the greatest length it stays far below the 16 MB that a
-/// statement may have.
-const ASKED: usize = 1_000;
+/// Objects asked about in one statement: as many as a load may have.
+const ASKED: usize = 10_000;
 
-/// Bytes of a statement that writes entries: half of what a statement may have.
-const MOST_STATEMENT: usize = 8 << 20;
+/// Bytes of what grows with the number of objects in a statement, which may have 16 MB: the entries of 5,000
+/// objects fit into one, however long their keys.
+const MOST_STATEMENT: usize = 14 << 20;
 
 /// Entries in the answer to who is newer: one is enough.
 const NEWER: usize = 1_000;
@@ -358,14 +360,16 @@ impl Ledger {
 
     /// What is asked before a load of these objects: to plan it, then to begin it.
     pub(super) fn looks_sql(&self, candidates: &[Candidate], objects: &[ObjectSpec]) -> Vec<String> {
-        let planning = candidates.chunks(ASKED).flat_map(|some| self.lookup_sql(some));
+        let planning = asked(candidates).into_iter().flat_map(|some| self.lookup_sql(some));
         [self.find_sql()].into_iter().chain(planning).chain([self.latest_sql(), self.head_sql(objects)]).collect()
     }
 
     /// What the ledger knows of candidates.
     pub(super) async fn lookup(&self, session: &Session, candidates: &[Candidate]) -> Result<Known, WarehouseError> {
         let mut known = Known::default();
-        for some in candidates.chunks(ASKED) {
+        for some in asked(candidates) {
+            let of = some.iter().map(|candidate| (candidate.pipeline.as_str(), candidate.key.as_str()));
+            let of: HashSet<(&str, &str)> = of.collect();
             let [of_identities, of_keys] = self.lookup_sql(some);
             known.entries.extend(
                 self.read(&session.ask_within(LONGEST, &of_identities, || self.doing()).await.map_err(explained)?)?,
@@ -374,7 +378,7 @@ impl Ledger {
             for row in rows(&answers) {
                 let hash = self.hash(row).ok_or_else(|| self.damaged())?;
                 // The server takes texts for equal that differ by blanks at their end.
-                if some.iter().any(|of| of.pipeline == hash.pipeline && of.key == hash.key) {
+                if of.contains(&(hash.pipeline.as_str(), hash.key.as_str())) {
                     known.hashes.push(hash);
                 }
             }
@@ -500,10 +504,26 @@ fn listed(identities: impl Iterator<Item = ObjectId>) -> String {
 
 /// Those of the entries that are to be loaded.
 fn ours(mut entries: Vec<Entry>, objects: &[ObjectSpec]) -> Vec<Entry> {
-    entries.retain(|entry| {
-        objects.iter().any(|object| (object.identity, object.generation) == (entry.identity, entry.generation))
-    });
+    let objects: HashSet<_> = objects.iter().map(|object| (object.identity, object.generation)).collect();
+    entries.retain(|entry| objects.contains(&(entry.identity, entry.generation)));
     entries
+}
+
+/// The candidates as they are asked about together: mostly all at once.
+fn asked(candidates: &[Candidate]) -> Vec<&[Candidate]> {
+    let mut bytes = 0;
+    let mut count = 0;
+    candidates
+        .chunk_by(|_, next| {
+            // As a literal a key has twice its bytes at most.
+            (bytes, count) = (bytes + 2 * next.key.len() + 4, count + 1);
+            let fits = bytes < MOST_STATEMENT && count < ASKED;
+            if !fits {
+                (bytes, count) = (0, 0);
+            }
+            fits
+        })
+        .collect()
 }
 
 /// A time as a literal, in UTC.
@@ -674,10 +694,33 @@ mod tests {
 
     #[test]
     fn many_entries_are_few_statements() {
-        let entries = vec![an_entry(); 2_000];
-        assert_eq!(ledger().insert_sql(&entries).len(), 1);
-        let many = ledger().insert_sql(&vec![an_entry(); 30_000]);
-        assert!(many.len() > 1 && many.iter().all(|statement| statement.len() < 16_000_000));
+        let key = "k".repeat(1_024);
+        let entry = Entry { key: key.clone(), archive_key: Some(key), ..an_entry() };
+        assert_eq!(ledger().insert_sql(&vec![entry; 5_000]).len(), 1);
+        let key = "'".repeat(1_024);
+        let entry = Entry { key: key.clone(), archive_key: Some(key), ..an_entry() };
+        let many = ledger().insert_sql(&vec![entry; 10_000]);
+        assert!((2..=4).contains(&many.len()), "{}", many.len());
+        assert!(many.iter().all(|statement| statement.len() < 16_000_000));
+        let rows = |statement: &String| statement.matches("('public.orders'").count();
+        assert_eq!(many.iter().map(rows).sum::<usize>(), 10_000);
+    }
+
+    #[test]
+    fn many_objects_are_asked_about_at_once() {
+        let candidate = |key: &str| Candidate {
+            identity: ObjectId::new([7; 32]),
+            pipeline: "orders".to_owned(),
+            key: key.to_owned(),
+        };
+        let some = vec![candidate("pending/orders-000001.csv"); 10_000];
+        assert_eq!(asked(&some).len(), 1);
+        let longest = vec![candidate(&"'".repeat(1_024)); 10_000];
+        let sizes: Vec<usize> = asked(&longest).iter().map(|some| some.len()).collect();
+        assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (2, 10_000), "{sizes:?}");
+        assert!(asked(&[]).is_empty());
+        let objects = vec![crate::testing::conformance::object("a.csv", 1, &[]).spec; 10_000];
+        assert!(ledger().head_sql(&objects).len() < MOST_STATEMENT);
     }
 
     #[test]

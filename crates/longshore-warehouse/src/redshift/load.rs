@@ -20,7 +20,9 @@ use super::sql::{self, Statements};
 use super::{Shared, describe, refusal, staging};
 use crate::lines::Lines;
 use crate::session::{Answer, Session};
-use crate::{Begun, Committed, Kind, Load, LoadSpec, RowBatch, Tally, WarehouseError, crash_point, entries};
+use crate::{
+    Begun, Committed, Kind, Load, LoadSpec, ObjectSpec, RowBatch, Tally, WarehouseError, crash_point, entries,
+};
 
 /// How long a statement may take that moves rows, with its time in the server's queue. The server itself
 /// tries for up to half an hour to read an object.
@@ -284,6 +286,12 @@ impl RedshiftLoad {
 impl Load for RedshiftLoad {
     async fn write(&mut self, batch: RowBatch) -> Result<(), WarehouseError> {
         self.take(&batch).await
+    }
+
+    fn join(&mut self, object: ObjectSpec) -> Result<(), WarehouseError> {
+        self.spec.objects.push(object);
+        self.written.push(0);
+        Ok(())
     }
 
     async fn commit(mut self: Box<Self>, tallies: &[Tally]) -> Result<Committed, WarehouseError> {

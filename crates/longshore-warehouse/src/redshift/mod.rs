@@ -51,6 +51,9 @@ pub const SLICES: u16 = 4;
 /// session of a dead one. What was staged is kept that long.
 pub const HOLD: Duration = Duration::from_secs(600);
 
+/// The most that [`RedshiftConfig::slices`] may be.
+pub const MOST_SLICES: u16 = 512;
+
 /// Where the database and its staging bucket are, and how long to wait.
 #[derive(Debug, Clone)]
 pub struct RedshiftConfig {
@@ -276,6 +279,10 @@ impl Warehouse for Redshift {
     /// Fences in `commit`, in every mode: until then no row has come near the table.
     async fn begin(&self, spec: LoadSpec) -> Result<Begun, WarehouseError> {
         load::begin(self.shared.clone(), spec).await
+    }
+
+    fn fences_late(&self) -> bool {
+        true
     }
 
     /// With the table as it is now. Counts and the word for NULL are settled while the load runs.

@@ -2,13 +2,17 @@
 //! folder while more lines come.
 //!
 //! Redshift's slices each read whole parts, so there are as many of them as slices, of like size: lines go
-//! to the part that has the fewest. When they are full they travel, and as many are begun anew. A small load
-//! is one part. What is held in memory is bounded, whatever the load.
+//! to the part that has the fewest. When they are full they travel, and as many are begun anew; of many, some
+//! at a time. A small load is one part.
+//!
+//! What is held in memory is bounded, whatever the load and however many slices: [`OPEN_BYTES`] in open parts,
+//! [`FLYING_BYTES`] on their way, and a chunk for each that is compressed.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::encode::{self, Chunk};
@@ -22,8 +26,8 @@ pub(super) const CHUNK: usize = 1 << 20;
 /// Bytes of lines up to which a load is one part.
 const SPREAD_FROM: u64 = 8 << 20;
 
-/// Compressed bytes of all parts that are open.
-const OPEN_BYTES: usize = 64 << 20;
+/// Compressed bytes of all parts that are open, with the lines that overfill them.
+const OPEN_BYTES: usize = 48 << 20;
 
 /// Compressed bytes of a part: large enough for Redshift to read it at full speed, small enough that
 /// several are under way.
@@ -31,10 +35,16 @@ const MOST_PART: usize = 16 << 20;
 const LEAST_PART: usize = 1 << 20;
 
 /// Compressed bytes that are on their way to the bucket.
-const FLYING_BYTES: usize = 48 << 20;
+const FLYING_BYTES: usize = 40 << 20;
 
-/// The most parts that are open at once.
-const MOST_OPEN: usize = 64;
+/// The most parts that are on their way at once.
+const MOST_FLYING: usize = 16;
+
+/// The most parts that are open at once: more would be too small, or take too much memory.
+const MOST_OPEN: usize = 16;
+
+/// The most chunks that are compressed at once, on whatever machine.
+const MOST_WORKERS: usize = 16;
 
 /// Rows of the load that follow each other in a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +79,15 @@ pub(super) struct Parts {
     staging: Arc<dyn Staging>,
     folder: String,
     slices: usize,
-    /// Compressed bytes at which a part is full.
+    /// Compressed bytes at which a part is full; the lines that fill it come on top.
     most_bytes: usize,
     open: Vec<Part>,
-    /// Parts of this wave that were not begun yet.
+    /// Parts that are to be opened beside those that are.
     to_open: usize,
+    /// Parts that have to follow until there are as many as slices.
+    to_follow: usize,
+    /// One permit for each chunk that may be compressed.
+    workers: Arc<Semaphore>,
     /// By number.
     rows: Vec<Rows>,
     plain: u64,
@@ -91,14 +105,18 @@ pub(super) enum Place {
 
 impl Parts {
     pub(super) fn new(staging: Arc<dyn Staging>, folder: String, slices: u16) -> Self {
-        let slices = usize::from(slices).clamp(1, MOST_OPEN);
+        let slices = usize::from(slices.max(1));
+        let most_bytes = OPEN_BYTES / slices.min(MOST_OPEN) - CHUNK;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             staging,
             folder,
             slices,
-            most_bytes: (OPEN_BYTES / slices).clamp(LEAST_PART, MOST_PART),
+            most_bytes: (OPEN_BYTES / slices).clamp(LEAST_PART, MOST_PART).min(most_bytes),
             open: Vec::new(),
-            to_open: slices,
+            to_open: 0,
+            to_follow: 0,
+            workers: Arc::new(Semaphore::new(cores.min(MOST_WORKERS))),
             rows: Vec::new(),
             plain: 0,
             flying: JoinSet::new(),
@@ -107,8 +125,7 @@ impl Parts {
 
     /// Takes lines whose first is the row `first` of the load; returns when there is room for more.
     pub(super) async fn take(&mut self, chunk: Chunk, first: u64) -> Result<(), WarehouseError> {
-        let most = self.most_bytes;
-        let at = self.pick();
+        let (at, mut encoder) = self.with_room().await?;
         let part = &mut self.open[at];
         let rows = &mut self.rows[part.number];
         rows.runs.push(Run { in_part: rows.count, in_load: first });
@@ -116,25 +133,36 @@ impl Parts {
         rows.has_breaks |= chunk.has_breaks;
         part.plain += chunk.bytes.len() as u64;
         self.plain += chunk.bytes.len() as u64;
-        let mut encoder = part.settled(most).await?;
-        if encoder.get_ref().len() >= most {
-            // It was filled by what came before; these lines are its last.
-            encode::compress(&mut encoder, &chunk.bytes);
-            part.encoder = Some(encoder);
-            let part = self.open.swap_remove(at);
-            return self.send(part).await;
-        }
+        let permit = self.workers.clone().acquire_owned().await.expect("nobody closes the semaphore");
         part.compressing = Some(tokio::task::spawn_blocking(move || {
             encode::compress(&mut encoder, &chunk.bytes);
+            drop((chunk, permit));
             encoder
         }));
         Ok(())
     }
 
+    /// A part with room for lines, and its encoder. Those that are full are sent.
+    async fn with_room(&mut self) -> Result<(usize, GzEncoder<Vec<u8>>), WarehouseError> {
+        loop {
+            let at = self.pick();
+            let encoder = self.open[at].settled(self.most_bytes).await?;
+            if encoder.get_ref().len() < self.most_bytes {
+                return Ok((at, encoder));
+            }
+            let full = Part { encoder: Some(encoder), ..self.open.swap_remove(at) };
+            self.send(full).await?;
+        }
+    }
+
     /// The part that takes the next lines.
     fn pick(&mut self) -> usize {
         if self.open.is_empty() && self.to_open == 0 {
-            self.to_open = self.slices;
+            if self.to_follow == 0 {
+                self.to_follow = self.slices;
+            }
+            self.to_open = self.to_follow.min(MOST_OPEN);
+            self.to_follow -= self.to_open;
         }
         if self.to_open > 0 && (self.open.is_empty() || self.plain >= SPREAD_FROM) {
             self.to_open -= 1;
@@ -153,13 +181,16 @@ impl Parts {
         let bytes = finished.map_err(stopped)?.map_err(|error| {
             WarehouseError::new(Kind::Other, "compressing rows failed: this is a bug in longshore").because(error)
         })?;
-        let most_flying = (FLYING_BYTES / self.most_bytes).max(2);
-        while self.flying.len() >= most_flying {
+        while self.flying.len() >= self.most_flying() {
             self.landed().await?;
         }
         let (staging, key) = (self.staging.clone(), self.key(part.number));
         self.flying.spawn(async move { staging.put(&key, Bytes::from(bytes)).await });
         Ok(())
+    }
+
+    fn most_flying(&self) -> usize {
+        (FLYING_BYTES / (self.most_bytes + CHUNK)).clamp(2, MOST_FLYING)
     }
 
     async fn landed(&mut self) -> Result<(), WarehouseError> {
@@ -246,8 +277,10 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
+    use tokio::sync::Notify;
 
     use super::super::staging::Staged;
     use super::*;
@@ -345,8 +378,74 @@ pub(super) mod tests {
         let objects = memory.0.lock().unwrap();
         let sizes: Vec<usize> = objects.iter().filter(|(key, _)| key.contains("part-")).map(|(_, b)| b.len()).collect();
         assert!(sizes.len() > 8 && sizes.len().is_multiple_of(4), "{sizes:?}");
-        // A part takes the lines that fill it, and those that find it full.
-        assert!(sizes.iter().all(|size| *size < 3 << 20), "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size < 2 << 20), "{sizes:?}");
+    }
+
+    /// A bucket that takes an object only when so many wait.
+    #[derive(Debug, Default)]
+    struct Gate {
+        within: Memory,
+        most: AtomicUsize,
+        waiting: AtomicUsize,
+        landed: AtomicUsize,
+        let_in: Notify,
+    }
+
+    #[async_trait]
+    impl Staging for Gate {
+        async fn put(&self, key: &str, bytes: Bytes) -> Result<(), WarehouseError> {
+            if self.waiting.fetch_add(1, Ordering::Relaxed) + 1 >= self.most.load(Ordering::Relaxed) {
+                self.let_in.notify_one();
+            }
+            self.let_in.notified().await;
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.landed.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.within.put(key, Bytes::from_static(b"")).await
+        }
+
+        async fn delete(&self, keys: &[String]) -> Result<(), WarehouseError> {
+            self.within.delete(keys).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Staged>, WarehouseError> {
+            self.within.list(prefix).await
+        }
+
+        fn url(&self, key: &str) -> String {
+            self.within.url(key)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_bounded_however_many_slices() {
+        const MOST: usize = OPEN_BYTES + FLYING_BYTES + (MOST_WORKERS + 1) * CHUNK;
+        const { assert!(MOST < 112 << 20) };
+        // Bytes that do not compress, so that what is held is what was given and has not landed.
+        let mut seed = 1_u64;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u8
+        })
+        .take(CHUNK)
+        .collect();
+        for slices in [1, 16, crate::redshift::MOST_SLICES] {
+            let gate = Arc::new(Gate::default());
+            let mut parts = Parts::new(gate.clone(), "f/".to_owned(), slices);
+            gate.most.store(parts.most_flying(), Ordering::Relaxed);
+            let mut most = 0;
+            for n in 0..150 {
+                let chunk = Chunk { bytes: bytes.clone(), rows: 1, has_breaks: false };
+                parts.take(chunk, n as u64).await.unwrap();
+                most = most.max(((n + 1) * CHUNK).saturating_sub(gate.landed.load(Ordering::Relaxed)));
+            }
+            assert!(most <= MOST, "{slices} slices: {most} bytes");
+            assert!(most >= 24 << 20, "{slices} slices: {most} bytes");
+            gate.most.store(1, Ordering::Relaxed);
+            // Those that wait already.
+            gate.let_in.notify_waiters();
+            parts.finish().await.unwrap();
+            assert_eq!(parts.rows.iter().map(|rows| rows.count).sum::<u64>(), 150);
+        }
     }
 
     #[tokio::test]

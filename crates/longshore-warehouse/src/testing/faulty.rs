@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Begun, Candidate, Committed, Cursor, Entry, Finding, Kind, Known, Load, LoadId, LoadSpec, Mode, NewTable, RowBatch,
-    Swept, Table, TableName, Tally, Warehouse, WarehouseError,
+    Begun, Candidate, Committed, Cursor, Entry, Finding, Kind, Known, Load, LoadId, LoadSpec, Mode, NewTable,
+    ObjectSpec, RowBatch, Swept, Table, TableName, Tally, Warehouse, WarehouseError,
 };
 
 /// A call of the boundary at which something may happen.
@@ -198,6 +198,10 @@ impl Warehouse for FaultyWarehouse {
         })
     }
 
+    fn fences_late(&self) -> bool {
+        self.inner.fences_late()
+    }
+
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
         self.inner.sweep(live, before).await
     }
@@ -245,6 +249,10 @@ impl Load for FaultyLoad {
         let after = before(&self.script, Step::Write).await?;
         let answer = self.inner.write(batch).await;
         or_lost(after, answer)
+    }
+
+    fn join(&mut self, object: ObjectSpec) -> Result<(), WarehouseError> {
+        self.inner.join(object)
     }
 
     async fn commit(self: Box<Self>, tallies: &[Tally]) -> Result<Committed, WarehouseError> {

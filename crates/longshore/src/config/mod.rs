@@ -190,7 +190,8 @@ impl Config {
         let default = Schedule::every(if is_directory { EVERY_DIRECTORY } else { EVERY_S3 });
         let schedule = schedule::read(root.section("schedule")).map(|own| own.unwrap_or(default));
         let worker = read_worker(root.section("worker"));
-        let pipelines = pipeline::read_all(root.sections("pipeline"));
+        let engine = warehouse.as_ref().map(|warehouse| &warehouse.engine);
+        let pipelines = pipeline::read_all(root.sections("pipeline"), engine);
         let migrate = migrate::read(root.section("migrate"));
         Some(Self {
             folder: folder.to_owned(),

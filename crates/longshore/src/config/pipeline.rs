@@ -10,6 +10,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 
+use super::Engine;
 use super::reader::{Found, Section};
 use crate::pipeline::discover::table_of;
 use crate::scheduler::Schedule;
@@ -166,17 +167,23 @@ pub struct GroupLimits {
 }
 
 /// One commit for 500 objects costs next to nothing an object; more would only make a replay dearer.
-const GROUP_OBJECTS: usize = 500;
-/// Typed rows take up to four times the bytes of their text, and two groups are in memory at once.
-const GROUP_BYTES: u64 = 16 << 20;
+const HELD: GroupLimits = GroupLimits {
+    objects: 500,
+    // Typed rows take up to four times the bytes of their text, and two groups are in memory at once.
+    bytes: 16 << 20,
+};
+/// Where a load takes seconds however small it is, and nothing of it is held.
+const STREAMED: GroupLimits = GroupLimits { objects: MOST_OBJECTS, bytes: 1 << 30 };
+/// Their entries fit into a few statements.
+const MOST_OBJECTS: usize = 10_000;
 
-/// Reads all pipelines.
-pub(super) fn read_all(sections: Vec<Section<'_>>) -> Option<Vec<Pipeline>> {
+/// Reads all pipelines, of which the loads go into this database, as far as it is known.
+pub(super) fn read_all(sections: Vec<Section<'_>>, engine: Option<&Engine>) -> Option<Vec<Pipeline>> {
     let mut seen: Vec<(String, String)> = Vec::new();
     let pipelines: Vec<Option<Pipeline>> = sections
         .into_iter()
         .map(|section| {
-            let pipeline = read(section, &seen);
+            let pipeline = read(section, &seen, engine);
             seen.extend(pipeline.iter().map(|p| (p.name.clone(), table_of(p))));
             pipeline
         })
@@ -196,7 +203,7 @@ fn check_spelling(section: &Section<'_>, table: &str, seen: &[(String, String)])
     }
 }
 
-fn read(section: Section<'_>, seen: &[(String, String)]) -> Option<Pipeline> {
+fn read(section: Section<'_>, seen: &[(String, String)], engine: Option<&Engine>) -> Option<Pipeline> {
     let name = required(&section, "name", "give the pipeline a name");
     let section = match &name {
         Some(name) => {
@@ -241,7 +248,7 @@ fn read(section: Section<'_>, seen: &[(String, String)]) -> Option<Pipeline> {
     csv_section.finish();
     let column_rules = read_column_rules(&section, &rules);
     let fill = read_fill(&section, matcher.as_ref());
-    let group = read_group(&section);
+    let group = read_group(&section, engine);
     let schedule = super::schedule::read(section.section("schedule"));
     let rules_hash = hash(&section);
     section.finish();
@@ -585,16 +592,18 @@ fn read_one_fill<'a>(fill: &Section<'a>, name: &str, found: Found<'a>, matcher: 
     value
 }
 
-fn read_group(section: &Section<'_>) -> GroupLimits {
+fn read_group(section: &Section<'_>, engine: Option<&Engine>) -> GroupLimits {
     let group = section.section("group");
+    let is_held = engine.is_some_and(|engine| !engine.fences_late());
+    let usual = if is_held { HELD } else { STREAMED };
     let limits = GroupLimits {
-        objects: group.count("objects").map_or(GROUP_OBJECTS, |n| n as usize),
-        bytes: group.size("bytes").unwrap_or(GROUP_BYTES),
+        objects: group.count("objects").map_or(usual.objects, |n| n as usize),
+        bytes: group.size("bytes").unwrap_or(usual.bytes),
     };
-    if limits.objects == 0 || limits.objects > 10_000 {
+    if limits.objects == 0 || limits.objects > MOST_OBJECTS {
         group.fault_of("objects", "must be from 1 to 10,000", None);
     }
-    if limits.bytes > 64 << 20 {
+    if is_held && limits.bytes > 64 << 20 {
         group.fault_of("bytes", "must be at most 64 MiB: a group is held in memory", None);
     }
     group.finish();

@@ -138,6 +138,23 @@ fn settings_with_a_meaning_are_taken() {
 }
 
 #[test]
+fn groups_are_larger_where_nothing_of_them_is_held() {
+    let group =
+        |text: &str| parse(text).map(|config| (config.pipelines[0].group.objects, config.pipelines[0].group.bytes));
+    assert_eq!(group(SMALL), Ok((500, 16 << 20)));
+    let redshift = |more: &str| {
+        let warehouse = "[warehouse]\nurl = \"redshift://loader@c.example.com/db\"\niam_role = \"default\"\n\
+            staging = \"s3://acme/staging/\"";
+        SMALL.replace("[[pipeline]]", &format!("{warehouse}\n[[pipeline]]")) + more
+    };
+    assert_eq!(group(&redshift("")), Ok((10_000, 1 << 30)));
+    assert_eq!(group(&redshift("group = { objects = 7 }")), Ok((7, 1 << 30)));
+    assert_eq!(group(&redshift("group = { bytes = \"2 GiB\" }")), Ok((10_000, 2 << 30)));
+    let slices = redshift("").replace("iam_role", "slices = 513\niam_role");
+    assert!(group(&slices).unwrap_err().contains("between 1 and 512"));
+}
+
+#[test]
 fn rejects_are_too_many_only_above_the_limit() {
     let percent = MaxRejects::PerMillion(250_000);
     assert!(!percent.is_exceeded(1, 4) && percent.is_exceeded(2, 7));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_warehouse::redshift::{Authorization, SLICES};
+use longshore_warehouse::redshift::{Authorization, MOST_SLICES, SLICES};
 
 use super::reader::Section;
 use super::{BucketConfig, Env, MEMORY_LIMIT, Place, WAIT};
@@ -52,6 +52,14 @@ pub enum Engine {
     Postgres(Box<longshore_postgres::Config>),
     /// Amazon Redshift.
     Redshift(Box<RedshiftSettings>),
+}
+
+impl Engine {
+    /// Whether a load need not be held in memory while others wait: what its
+    /// [`longshore_warehouse::Warehouse::fences_late`] says.
+    pub const fn fences_late(&self) -> bool {
+        matches!(self, Self::Redshift(_))
+    }
 }
 
 /// What Redshift needs besides its URL.
@@ -156,8 +164,12 @@ fn read_redshift(section: &Section<'_>, url: &str, bucket: Option<&BucketConfig>
     let staging_region = section.text("staging_region");
     let staging = read_staging(section, bucket, staging_region.as_deref());
     let slices = section.count("slices").map_or(SLICES, |slices| u16::try_from(slices).unwrap_or(u16::MAX));
-    if !(1..=512).contains(&slices) {
-        section.fault_of("slices", "must be between 1 and 512", Some("leave it out, or ask `stv_slices`".to_owned()));
+    if !(1..=MOST_SLICES).contains(&slices) {
+        section.fault_of(
+            "slices",
+            format!("must be between 1 and {MOST_SLICES}"),
+            Some("leave it out, or ask `stv_slices`".to_owned()),
+        );
     }
     let login = read_login(section, bucket);
     let (staging, prefix) = staging?;

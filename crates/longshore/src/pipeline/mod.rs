@@ -125,8 +125,8 @@ pub struct Done {
     pub gone: Vec<String>,
     /// Faults of the surroundings that lie in one object: it waits, and holds back no other.
     pub stuck: Vec<Error>,
-    /// Objects that each need a load of their own, in order.
-    pub alone: Vec<Planned>,
+    /// Objects that are to be loads of their own, in order.
+    pub apart: Vec<Vec<Planned>>,
     /// Objects that have to be planned again, after those.
     pub again: Vec<Planned>,
 }
@@ -176,7 +176,7 @@ impl<'a> Train<'a> {
         let (mut done, committed) = done?;
         self.behind = committed;
         done.stuck.extend(archived?);
-        if !done.alone.is_empty() || !done.again.is_empty() {
+        if !done.apart.is_empty() || !done.again.is_empty() {
             // What follows is planned anew.
             self.ahead.shutdown().await;
         }
@@ -224,7 +224,7 @@ async fn run(
         );
     }
     let mut done =
-        Done { gone: loaded.gone, stuck: loaded.stuck, alone: loaded.alone, again: loaded.again, ..Done::default() };
+        Done { gone: loaded.gone, stuck: loaded.stuck, apart: loaded.apart, again: loaded.again, ..Done::default() };
     if let Some(committed) = &loaded.committed {
         record::record(committed, job, started_at, ctx)?;
         done.entries = committed.receipt.entries.clone();

@@ -138,16 +138,16 @@ async fn bring_in(
     let mut stuck = Vec::new();
     let job = Job { pipeline, target };
     let mut train = Train::new(pipeline, target, ctx);
-    let mut queue: VecDeque<(Vec<Planned>, bool)> = VecDeque::from([(objects, false)]);
+    let mut queue: VecDeque<Vec<Planned>> = VecDeque::from([objects]);
     // Each round brings at least one object to its end, unless another process is at the same
     // objects; then a few rounds are enough to see what it did.
-    let mut rounds = 4 * queue[0].0.len() + 8;
-    while let Some((objects, alone)) = queue.pop_front() {
+    let mut rounds = 4 * queue[0].len() + 8;
+    while let Some(objects) = queue.pop_front() {
         if objects.is_empty() {
             continue;
         }
         let known = look_up(&objects, job, ctx).await?;
-        let mut plans = VecDeque::from(carry_out(job, objects, &known, alone, ctx, &mut stuck, summary).await?);
+        let mut plans = VecDeque::from(carry_out(job, objects, &known, ctx, &mut stuck, summary).await?);
         let mut known = Some(known);
         while let Some(plan) = plans.pop_front() {
             rounds = rounds.checked_sub(1).ok_or_else(|| {
@@ -157,10 +157,10 @@ async fn bring_in(
             let mut done = train.run(plan, plans.front(), known.take()).await?;
             summary.add(&done);
             stuck.append(&mut done.stuck);
-            if !done.alone.is_empty() || !done.again.is_empty() {
+            if !done.apart.is_empty() || !done.again.is_empty() {
                 let rest = plans.drain(..).flat_map(|plan: LoadPlan| plan.objects);
-                let mut next: Vec<(Vec<Planned>, bool)> = done.alone.into_iter().map(|one| (vec![one], true)).collect();
-                next.push((done.again.into_iter().chain(rest).collect(), alone));
+                let mut next = done.apart;
+                next.push(done.again.into_iter().chain(rest).collect());
                 for objects in next.into_iter().rev() {
                     queue.push_front(objects);
                 }
@@ -176,7 +176,6 @@ async fn carry_out(
     job: Job<'_>,
     objects: Vec<Planned>,
     known: &Known,
-    alone: bool,
     ctx: &Context,
     stuck: &mut Vec<Error>,
     summary: &mut Summary,
@@ -206,10 +205,5 @@ async fn carry_out(
         summary.objects_archived += (to_archive.len() - unmoved.len()) as u64;
         stuck.extend(unmoved);
     }
-    Ok(if alone {
-        let single = |planned| LoadPlan { objects: vec![planned] };
-        to_load.into_iter().map(single).collect()
-    } else {
-        plan::group(to_load, job.pipeline)
-    })
+    Ok(plan::group(to_load, job.pipeline))
 }

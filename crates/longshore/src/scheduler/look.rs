@@ -23,7 +23,7 @@ const STRETCH: usize = 1_000;
 const BATCH: usize = 50;
 /// Objects of one table that are in the queue at most, the oldest first: later looks go on.
 const AT_MOST: usize = 50_000;
-/// Loads of small objects that one task holds at most: the objects of one are read while those of the
+/// Loads of small objects that one task holds at most, where the objects of one are read while those of the
 /// one before are loaded.
 const LOADS: usize = 8;
 /// Objects that one task of `replace` holds at most; all but the newest are superseded by it.
@@ -406,8 +406,10 @@ impl<'a> Lane<'a> {
         let is_full = match pipeline.mode {
             longshore_warehouse::Mode::Replace => group.len() >= REPLACE_AT_MOST,
             _ => {
-                // Whoever wants objects by themselves gets them so.
-                let loads = if pipeline.group.objects == 1 { 1 } else { LOADS };
+                // Whoever wants objects by themselves gets them so; and where a load takes objects while they are
+                // read, nothing is read ahead of it.
+                let is_single = pipeline.group.objects == 1 || self.project.ctx.warehouse.fences_late();
+                let loads = if is_single { 1 } else { LOADS };
                 let most = pipeline.group.bytes.saturating_mul(loads as u64);
                 group.len() >= pipeline.group.objects.saturating_mul(loads) || *bytes + landed.object.size > most
             }

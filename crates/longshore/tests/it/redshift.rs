@@ -415,21 +415,117 @@ fn nothing_shows_the_password() {
     }
 }
 
+/// How many loads there were.
+fn loads(project: &Project) -> usize {
+    let requests = project.store().requests();
+    requests.iter().filter(|request| request.operation == "PutObject" && request.key.ends_with(".manifest")).count()
+}
+
+/// The keys under this prefix.
+fn under(project: &Project, prefix: &str) -> Vec<String> {
+    project.keys().into_iter().filter(|key| key.starts_with(prefix)).collect()
+}
+
 #[test]
-fn many_small_objects_are_one_load() {
-    let project = Project::on_redshift(&pipeline(APPEND));
+fn many_small_objects_are_one_load_without_those_that_are_bad() {
+    let project = Project::on_redshift(&pipeline("mode = \"append\"\nmax_rejects = 1"));
     project.sql("CREATE TABLE t (id integer, name varchar(20))");
-    for n in 0..100 {
-        project.drop(&format!("{n:03}.csv"), numbered([n]));
+    for n in 0..1_200 {
+        let body = match n {
+            // One that fails, one with a reject, one with other columns, and one with nothing.
+            700 => "id,name\n1,a\nx,b\ny,c\n".to_owned(),
+            800 => "id,name\n800,n800\nx,b\n".to_owned(),
+            900 => "id\n900\n".to_owned(),
+            0 => String::new(),
+            _ => numbered([n]),
+        };
+        project.drop(&format!("{n:04}.csv"), body);
     }
+    project.load_some();
+    assert_eq!(project.value("SELECT count(*) || ' ' || sum(id) FROM t"), format!("1198 {}", 1_199 * 600 - 700));
+    // The one with other columns has its own.
+    assert_eq!(loads(&project), 2);
+    assert_eq!(under(&project, "failed/").len(), 2, "{:?}", under(&project, "failed/"));
+    assert_eq!(under(&project, "processed/").len(), 1_199);
+    assert_eq!(project.run(&["rejects", "pending/0800.csv", "--json"]).exits(0).json()["rejects"][0]["line"], 3);
+    project.run(&["audit"]).exits(0);
+    nothing_is_staged(&project);
+}
+
+#[test]
+fn a_load_has_as_many_statements_for_many_objects_as_for_one() {
+    let counts = [1, 2, 500].map(|objects| {
+        let project = Project::on_redshift(&pipeline(UPSERT));
+        project.sql("CREATE TABLE t (id integer, name varchar(20))");
+        project.drop("first.csv", numbered([0]));
+        project.load();
+        for n in 1..=objects {
+            project.drop(&format!("{n:03}.csv"), numbered([n]));
+        }
+        let before = project.cluster().standin.statements();
+        project.load();
+        let statements = project.cluster().standin.statements() - before;
+        assert_eq!(project.value("SELECT count(*) FROM t"), (objects + 1).to_string());
+        assert_eq!(loads(&project), 2);
+        statements
+    });
+    assert_eq!(counts[1], counts[2], "{counts:?}");
+    assert_eq!(counts[0], counts[2], "{counts:?}");
+    // 20 of them are the load itself; the others log in, find out about the table and look into its ledger.
+    assert!(counts[0] <= 34, "{counts:?}");
+}
+
+/// A number of 19 digits that has more than the 64 bits in which Redshift keeps it: only there it is refused.
+const REFUSED: &str = "id,n\n1,1\n7,9999999999999999999\n";
+const NUMBERS: &str = "CREATE TABLE t (id integer, n decimal(19,0))";
+
+#[test]
+fn an_object_whose_rows_only_redshift_refuses_is_left_out_and_the_others_are_one_load() {
+    let project = Project::on_redshift(&pipeline(APPEND));
+    project.sql(NUMBERS);
+    for n in 0..40 {
+        project.drop(&format!("{n:02}.csv"), if n == 20 { REFUSED.to_owned() } else { format!("id,n\n{n},{n}\n") });
+    }
+    project.load_some();
+    assert_eq!(project.value("SELECT count(*) FROM t"), "39");
+    assert_eq!(loads(&project), 2);
+    assert_eq!(under(&project, "failed/").len(), 2);
+    nothing_is_staged(&project);
+}
+
+#[test]
+fn several_objects_whose_rows_only_redshift_refuses_are_found_by_halving() {
+    let project = Project::on_redshift(&pipeline("mode = \"upsert\"\nkey = [\"id\"]"));
+    project.sql(NUMBERS);
+    for n in 0..12 {
+        let bad = [2, 3, 9].contains(&n);
+        project.drop(&format!("{n:02}.csv"), if bad { REFUSED.to_owned() } else { format!("id,n\n7,{n}\n") });
+    }
+    project.load_some();
+    assert_eq!(project.rows(T), ["7|11"]);
+    let failed = under(&project, "failed/");
+    assert_eq!(failed.iter().filter(|key| key.ends_with(".csv")).count(), 3, "{failed:?}");
+    assert_eq!(under(&project, "processed/").len(), 9);
+    nothing_is_staged(&project);
+}
+
+#[test]
+fn upserts_keep_their_order_around_a_large_object() {
+    let project = Project::on_redshift(&pipeline(UPSERT));
+    project.sql("CREATE TABLE t (id integer, name varchar(60000))");
+    let wide = "w".repeat(50_000);
+    let large: String = (0..190).map(|id| format!("{id},{wide}\n")).collect();
+    project.drop("1.csv", "id,name\n1,first\n2,first\n3,first\n");
+    project.drop("2.csv", "id,name\n1,second\n");
+    project.drop("3.csv", format!("id,name\n{large}2,large\n3,large\n"));
+    project.drop("4.csv", "id,name\n3,fourth\n");
+    project.drop("5.csv", "id,name\n4,fifth\n");
     project.load();
-    assert_eq!(project.value("SELECT count(*) FROM t"), "100");
-    let manifests = project.store().requests();
-    let manifests = manifests
-        .iter()
-        .filter(|request| request.operation == "PutObject" && request.key.ends_with(".manifest"))
-        .count();
-    assert_eq!(manifests, 1);
+    assert_eq!(
+        project.rows("SELECT id, left(name, 6) FROM t WHERE id < 5 ORDER BY id"),
+        ["0|wwwwww", "1|wwwwww", "2|large", "3|fourth", "4|fifth"]
+    );
+    assert_eq!(loads(&project), 3);
     nothing_is_staged(&project);
 }
 

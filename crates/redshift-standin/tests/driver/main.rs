@@ -7,6 +7,7 @@
 mod bench;
 mod cluster;
 mod faults;
+mod groups;
 #[path = "../../../longshore/tests/s3/mod.rs"]
 mod s3;
 

@@ -1,44 +1,16 @@
 //! Several small objects share a load: each is read and judged before any reaches the warehouse. They
 //! may be read while the load before theirs is still under way.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
 use longshore_csv::{Batch, BindingSource};
 use longshore_warehouse::{EntryKind, Kind, Mode, RowBatch, WarehouseError, crash_point};
 
-use super::{Attempt, Committed, Loaded, Opened, Part, Refusal, assemble};
+use super::hold::{Held, Outcome, Reading, Room};
+use super::{Attempt, Committed, Loaded, Opened, Part, assemble};
 use crate::pipeline::Error;
 use crate::pipeline::plan::Planned;
-use crate::pipeline::read::{Finished, Reader};
-use crate::pipeline::rejects::Rejects;
-
-/// Decoded bytes up to which an object of a group is held: its rows take some times as much.
-const HELD_BYTES: u64 = 8 << 20;
-/// Decoded bytes that the objects of a group hold together at most.
-const GROUP_HELD_BYTES: u64 = 24 << 20;
-/// Objects of a group that are read at once: enough to hide the latency of S3.
-const READ_AHEAD: usize = 16;
-
-/// An object that was read whole and is held.
-struct Held {
-    planned: Planned,
-    finished: Finished,
-    batches: Vec<Batch>,
-}
 
 /// What was read of the objects of a group, in their order, as far as was worth reading.
 pub struct Ahead(Vec<Result<Outcome, Error>>);
-
-/// What came of reading an object of a group.
-enum Outcome {
-    Held(Box<Held>),
-    Refused(Box<Refusal>),
-    TooLarge(Planned),
-    Gone(String),
-    Stuck(Error),
-}
 
 /// What came of bringing a group in.
 enum Brought {
@@ -49,12 +21,8 @@ enum Brought {
 impl Attempt<'_> {
     /// Reads the objects of a group, up to what nobody can go on after.
     pub(super) async fn read(&self) -> Ahead {
-        let in_memory = AtomicU64::new(0);
-        let mut holds: Vec<BoxFuture<'_, _>> = Vec::with_capacity(self.plan.objects.len());
-        for planned in &self.plan.objects {
-            holds.push(self.hold(planned, &in_memory).boxed());
-        }
-        let mut reading = futures::stream::iter(holds).buffered(READ_AHEAD);
+        let room = Room::for_all();
+        let mut reading = Reading::new(self, &self.plan.objects, &room);
         let mut outcomes = Vec::with_capacity(self.plan.objects.len());
         while let Some(outcome) = reading.next().await {
             let is_last = match &outcome {
@@ -83,10 +51,10 @@ impl Attempt<'_> {
                 Outcome::Stuck(error) => loaded.stuck.push(error),
                 Outcome::Held(one) if binds_alike(&held, &one) => held.push(*one),
                 // It leaves the group. Where order matters, the group ends before it.
-                Outcome::Held(one) => loaded.alone.push(one.planned),
-                Outcome::TooLarge(planned) => loaded.alone.push(planned),
+                Outcome::Held(one) => loaded.apart.push(vec![one.planned]),
+                Outcome::TooLarge(planned) => loaded.apart.push(vec![planned]),
             }
-            if !loaded.alone.is_empty() && !matches!(self.job.pipeline.mode, Mode::Append) {
+            if !loaded.apart.is_empty() && !matches!(self.job.pipeline.mode, Mode::Append) {
                 break;
             }
         }
@@ -99,7 +67,7 @@ impl Attempt<'_> {
                     break;
                 }
                 Ok(Brought::AlreadyIn) => {
-                    loaded.again.splice(0..0, held.drain(..).map(|held| held.planned));
+                    loaded.all_again(held.drain(..).map(|held| held.planned).collect());
                     break;
                 }
                 Err(error) => {
@@ -115,7 +83,7 @@ impl Attempt<'_> {
                             loaded.refused.extend(refused.refused);
                         }
                         _ => {
-                            loaded.alone.splice(0..0, held.drain(..).map(|held| held.planned));
+                            loaded.apart.splice(0..0, held.drain(..).map(|held| vec![held.planned]));
                             break;
                         }
                     }
@@ -123,66 +91,6 @@ impl Attempt<'_> {
             }
         }
         Ok(loaded)
-    }
-
-    /// Refuses an object that was read to its end, if it has to be.
-    fn judge(&self, outcome: Outcome) -> Outcome {
-        let Outcome::Held(held) = outcome else { return outcome };
-        match self.refuses(&held.planned.landed, &held.finished) {
-            Some(why) => Outcome::Refused(Box::new(Refusal::new(&held.planned.landed, why, held.finished))),
-            None => Outcome::Held(held),
-        }
-    }
-
-    /// Reads an object whole, unless it is too large to hold beside what is held.
-    async fn hold(&self, planned: &Planned, in_memory: &AtomicU64) -> Result<Outcome, Error> {
-        let landed = &planned.landed;
-        if let Some(why) = self.misfit(landed)? {
-            return Ok(Outcome::Refused(Box::new(Refusal::unread(landed, why))));
-        }
-        let opened = Reader::open(self.ctx.bucket.as_ref(), &landed.at, self.job.target).await;
-        let mut reader = match opened {
-            Ok(reader) => reader,
-            Err(error) => {
-                return self.outcome(self.unreadable(landed, error, 0, Rejects::default())?);
-            }
-        };
-        let mut batches = Vec::new();
-        let mut counted = 0;
-        loop {
-            match reader.next(&self.ctx.progress).await {
-                Ok(Some(batch)) => {
-                    if self.is_spoiled(reader.rejects()) {
-                        batches.clear();
-                    } else {
-                        batches.push(batch);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    let finished = reader.finish();
-                    return self.outcome(self.unreadable(landed, error, finished.summary.records, finished.rejects)?);
-                }
-            }
-            let decoded = reader.decoded_bytes();
-            let together = in_memory.fetch_add(decoded - counted, Ordering::Relaxed) + decoded - counted;
-            counted = decoded;
-            if decoded > HELD_BYTES || together > GROUP_HELD_BYTES {
-                in_memory.fetch_sub(counted, Ordering::Relaxed);
-                return Ok(Outcome::TooLarge(planned.clone()));
-            }
-        }
-        Ok(Outcome::Held(Box::new(Held { planned: planned.clone(), finished: reader.finish(), batches })))
-    }
-
-    fn outcome(&self, loaded: Loaded) -> Result<Outcome, Error> {
-        let gone = loaded.gone.into_iter().map(Outcome::Gone);
-        let refused = loaded.refused.into_iter().map(|refusal| Outcome::Refused(Box::new(refusal)));
-        let stuck = loaded.stuck.into_iter().map(Outcome::Stuck);
-        gone.chain(refused)
-            .chain(stuck)
-            .next()
-            .ok_or_else(|| Error::environment("an object was neither read nor refused"))
     }
 
     /// Brings held objects in. They stay held if the warehouse refuses.
@@ -232,7 +140,7 @@ impl Attempt<'_> {
             Ok(Some((receipt, reports))) => Ok(Brought::Committed(assemble(receipt, reports, parts))),
             outcome => {
                 held.extend(parts.into_iter().zip(batches).filter_map(|(part, batches)| {
-                    Some(Held { planned: part.planned, finished: part.finished?, batches })
+                    Some(Held { planned: part.planned, finished: part.finished?, batches, bytes: 0 })
                 }));
                 outcome.map(|_| Brought::AlreadyIn)
             }
@@ -242,11 +150,7 @@ impl Attempt<'_> {
 
 /// Whether an object binds the same columns as those that are held.
 fn binds_alike(held: &[Held], one: &Held) -> bool {
-    let columns = |held: &Held| {
-        let binding = held.finished.binding.as_ref()?;
-        (binding.source != BindingSource::Empty).then(|| binding.columns.clone())
-    };
-    match (held.iter().find_map(columns), columns(one)) {
+    match (held.iter().find_map(Held::columns), one.columns()) {
         (Some(first), Some(columns)) => first == columns,
         _ => true,
     }

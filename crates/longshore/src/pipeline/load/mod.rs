@@ -1,11 +1,14 @@
 //! Brings the rows of planned objects into the table: read, stage, commit.
 //!
-//! One object is streamed (`single`). Several are read first, each whole (`group`), so that a
-//! bad one is known before any of them reaches the warehouse; what is too large for that, or binds
-//! other columns, leaves the group and becomes a load of its own. Whether an object may be loaded at
-//! all is judged in `refusal`.
+//! One object is streamed (`single`). Of several each is read whole (`hold`), so that a bad one is known
+//! before any of it reaches the warehouse; what is too large for that, or binds other columns, leaves the
+//! group and becomes a load of its own. Where others wait for an open load, all are read before it is begun
+//! (`group`), else they join it one by one (`join`). Whether an object may be loaded at all is judged in
+//! `refusal`.
 
 mod group;
+mod hold;
+mod join;
 mod refusal;
 mod single;
 
@@ -38,10 +41,18 @@ pub struct Loaded {
     pub gone: Vec<String>,
     /// Why objects could not be read that hold back no other.
     pub stuck: Vec<Error>,
-    /// Objects that each need a load of their own, in order.
-    pub alone: Vec<Planned>,
+    /// Objects that are to be loads of their own, in order.
+    pub apart: Vec<Vec<Planned>>,
     /// Objects to be planned again, after those.
     pub again: Vec<Planned>,
+}
+
+impl Loaded {
+    /// Somebody else has some of these objects in: all that is not settled is planned again, in order.
+    fn all_again(&mut self, objects: Vec<Planned>) {
+        let later = self.apart.drain(..).flatten();
+        self.again.splice(0..0, objects.into_iter().chain(later));
+    }
 }
 
 /// A load that is in.
@@ -57,11 +68,11 @@ pub struct Committed {
     pub reports: Vec<Option<String>>,
 }
 
-/// Reads the objects of a plan before its turn comes; `None` where they are streamed. What goes wrong is
+/// Reads the objects of a plan before its turn comes; `None` where they are not held. What goes wrong is
 /// kept until then.
 pub async fn read_ahead(plan: &LoadPlan, job: Job<'_>, ctx: &Context) -> Option<Ahead> {
     let attempt = Attempt { plan, job, ctx, known: Known::default() };
-    if is_group(plan) { Some(attempt.read().await) } else { None }
+    if is_group(plan) && !ctx.warehouse.fences_late() { Some(attempt.read().await) } else { None }
 }
 
 /// Whether several objects of a plan are to be read.
@@ -82,7 +93,9 @@ pub async fn load(
     ctx: &Context,
 ) -> Result<Loaded, Error> {
     let attempt = Attempt { plan, job, ctx, known };
-    if is_group(plan) {
+    if is_group(plan) && ctx.warehouse.fences_late() {
+        attempt.join().await
+    } else if is_group(plan) {
         let read = match ahead {
             Some(read) => read,
             None => attempt.read().await,
@@ -171,14 +184,7 @@ impl Attempt<'_> {
     }
 
     fn spec(&self, load_id: LoadId, loaded_at: Timestamp, objects: &[ObjectSpec], columns: Vec<String>) -> LoadSpec {
-        let archive_key = |object: &ObjectSpec| archive::key_for(&self.ctx.prefixes, object, loaded_at);
-        let objects = objects
-            .iter()
-            .map(|object| ObjectSpec {
-                archive_key: object.archive_key.clone().or_else(|| (!self.ctx.keep).then(|| archive_key(object))),
-                ..object.clone()
-            })
-            .collect();
+        let objects = objects.iter().map(|object| self.with_archive_key(object.clone(), loaded_at)).collect();
         LoadSpec {
             load_id,
             table: self.job.pipeline.table.clone(),
@@ -190,6 +196,14 @@ impl Attempt<'_> {
             seen_latest: self.known.latest.clone(),
             loaded_at,
         }
+    }
+
+    /// An object of a load with this time, which says where the archive will put it.
+    fn with_archive_key(&self, mut object: ObjectSpec, loaded_at: Timestamp) -> ObjectSpec {
+        if object.archive_key.is_none() && !self.ctx.keep {
+            object.archive_key = Some(archive::key_for(&self.ctx.prefixes, &object, loaded_at));
+        }
+        object
     }
 
     /// Puts the rejects away, then commits. `None`: somebody else has the objects in.
