@@ -25,6 +25,13 @@ CREATE FUNCTION standin.rtrim(bpchar, bpchar) RETURNS bpchar LANGUAGE sql IMMUTA
 CREATE FUNCTION standin.joined(bpchar, bpchar) RETURNS bpchar LANGUAGE sql IMMUTABLE AS
     $$ SELECT (standin.v($1) || standin.v($2))::bpchar $$;
 CREATE OPERATOR standin.|| (LEFTARG = bpchar, RIGHTARG = bpchar, FUNCTION = standin.joined);
+-- Whole numbers are texts beside a text, as in PostgreSQL of Redshift's age. How others are written is not modelled.
+CREATE FUNCTION standin.joined(bpchar, bigint) RETURNS bpchar LANGUAGE sql IMMUTABLE AS
+    $$ SELECT standin.joined($1, $2::text::bpchar) $$;
+CREATE FUNCTION standin.joined(bigint, bpchar) RETURNS bpchar LANGUAGE sql IMMUTABLE AS
+    $$ SELECT standin.joined($1::text::bpchar, $2) $$;
+CREATE OPERATOR standin.|| (LEFTARG = bpchar, RIGHTARG = bigint, FUNCTION = standin.joined);
+CREATE OPERATOR standin.|| (LEFTARG = bigint, RIGHTARG = bpchar, FUNCTION = standin.joined);
 CREATE FUNCTION standin.concat(bpchar, bpchar) RETURNS bpchar LANGUAGE sql IMMUTABLE AS $$ SELECT standin.joined($1, $2) $$;
 CREATE FUNCTION standin.left(bpchar, int) RETURNS bpchar LANGUAGE plpgsql IMMUTABLE STRICT AS $$
 BEGIN

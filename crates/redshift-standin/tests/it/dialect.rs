@@ -351,6 +351,15 @@ async fn excess_of_blanks_is_no_error_and_is_cut_off() {
 }
 
 #[tokio::test]
+async fn whole_numbers_are_texts_beside_a_text() {
+    let bench = Bench::new().await;
+    let session = bench.client().await;
+    session.sql("CREATE TABLE t (v VARCHAR(9), n SMALLINT, d DECIMAL(8,2)); INSERT INTO t VALUES ('a ', 7, 1.5)").await;
+    assert_eq!(session.sql("SELECT v || n || '.' || 1 || 'x' || v, 'a' || 'b' FROM t").await, ["a 7.1xa |ab"]);
+    assert_eq!(session.state("SELECT v || d FROM t").await, "LS000");
+}
+
+#[tokio::test]
 async fn words_that_redshift_does_not_keep_are_names() {
     let bench = Bench::new().await;
     let session = bench.client().await;
