@@ -271,10 +271,10 @@ impl<'a> Migrator<'a> {
         if self.engine == Engine::DuckDb {
             return format!("USE {}.{schema}", self.engine.ident(self.database.database()));
         }
-        let own = self.original_path.trim();
-        let path = match own {
-            "" | "\"\"" => schema,
-            _ if self.is_first_in_path() => own.to_owned(),
+        let own = path_as_sql(&self.original_path, self.engine);
+        let path = match own.as_str() {
+            "" => schema,
+            _ if self.is_first_in_path() => own,
             _ => format!("{schema}, {own}"),
         };
         format!("SET search_path TO {path}")
@@ -282,15 +282,15 @@ impl<'a> Migrator<'a> {
 
     /// Whether the default schema is the first in the path that the session had.
     fn is_first_in_path(&self) -> bool {
-        let first = self.original_path.split(',').next().unwrap_or_default().trim();
-        first == self.history.schema || first == self.engine.ident(&self.history.schema)
+        path_names(&self.original_path).first() == Some(&self.history.schema)
     }
 
     /// Gives the session back the search path that it had.
     pub(crate) async fn restore_session(&mut self) {
-        if self.dry.is_none() && self.engine != Engine::DuckDb && !self.original_path.trim().is_empty() {
+        let own = path_as_sql(&self.original_path, self.engine);
+        if self.dry.is_none() && self.engine != Engine::DuckDb && !own.is_empty() {
             // The session ends soon; who it belongs to is told nothing of it.
-            drop(self.database.execute(&format!("SET search_path TO {}", self.original_path)).await);
+            drop(self.database.execute(&format!("SET search_path TO {own}")).await);
         }
     }
 
@@ -386,5 +386,50 @@ impl<'a> Migrator<'a> {
     /// How people know the schema of the history.
     pub(crate) fn schema_shown(&self) -> String {
         self.engine.ident(&self.history.schema)
+    }
+}
+
+/// The names in a search path as SHOW writes it: with commas between them, in double quotes or not.
+fn path_names(path: &str) -> Vec<String> {
+    let (mut names, mut name, mut is_quoted) = (Vec::new(), String::new(), false);
+    let mut letters = path.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => name.extend(letters.next()),
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => names.push(std::mem::take(&mut name)),
+            letter if letter.is_whitespace() && !is_quoted => {}
+            letter => name.push(letter),
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// A search path as SET takes it. Redshift shows the user's own schema without the quotes that it wants.
+fn path_as_sql(path: &str, engine: Engine) -> String {
+    let quoted = |name: &String| match (name.as_str(), engine) {
+        ("$user", Engine::Redshift) => engine.literal(name),
+        _ => engine.ident(name),
+    };
+    path_names(path).iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_path_is_written_as_it_is_taken() {
+        for (shown, engine, sql) in [
+            ("\"$user\", public", Engine::Postgres, "\"$user\", \"public\""),
+            ("$user, public", Engine::Redshift, "'$user', \"public\""),
+            ("\"a, \"\"b\"", Engine::Postgres, "\"a, \"\"b\""),
+            ("\"\"", Engine::Postgres, ""),
+            ("", Engine::Postgres, ""),
+        ] {
+            assert_eq!(path_as_sql(shown, engine), sql, "{shown}");
+        }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) enum How {
 /// What came of a migration.
 pub(crate) enum Ran {
     /// It is applied.
-    Applied(Row),
+    Applied(Box<Row>),
     /// Somebody else was faster: look again.
     Raced,
 }
@@ -209,7 +209,7 @@ impl Migrator<'_> {
                 match self.write("COMMIT").await {
                     Ok(()) => {
                         self.observer.passed("after COMMIT");
-                        Ok(Ran::Applied(row))
+                        Ok(Ran::Applied(Box::new(row)))
                     }
                     Err(error) => Err(self.not_committed(script, error).await),
                 }
@@ -313,7 +313,7 @@ impl Migrator<'_> {
         }
         self.find_history().await.map_err(writing)?;
         self.write(&succeed).await.map_err(writing)?;
-        Ok(Ran::Applied(Row { execution_ms, success: true, ..row }))
+        Ok(Ran::Applied(Box::new(Row { execution_ms, success: true, ..row })))
     }
 
     async fn run_statements(&mut self, script: &Script, statements: &[Ready], how: How) -> Result<(), Failed> {

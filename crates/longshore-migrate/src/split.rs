@@ -54,7 +54,7 @@ pub fn split(text: &str, engine: Engine) -> Result<Vec<Statement>, SplitError> {
         let is_copy = ended.is_copy_from_stdin();
         if let Some(mut statement) = ended.finish(&mut lines) {
             if is_copy {
-                let (data, next) = data(text, token.range.end).ok_or_else(|| SplitError {
+                let (data, next) = data(text, token.range.end).ok_or(SplitError {
                     line: statement.line,
                     what: "the data of this COPY are not ended by a line `\\.`",
                 })?;

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use longshore_queue::{NewTask, Queue, QueueError, State, Task, TaskId, TaskObject, Which};
 
 use crate::bucket::ObjectKey;
-use crate::config::Pipeline;
+use crate::config::{Engine, Pipeline};
 use crate::journal::{ObjectRow, State as ObjectState};
 use crate::pipeline::summary::Summary;
 use crate::pipeline::{Error, Landed, discover};
 use crate::project::Project;
-use crate::scheduler::{Looked, Scope, look, task_of};
+use crate::scheduler::{Looked, Scope, look, sweep_warehouse, task_of};
 use crate::stop::Urgency;
 use crate::worker::{Pool, Until};
 
@@ -92,6 +92,13 @@ pub(crate) async fn once(pool: &Pool, only: Option<&[ObjectKey]>) -> Result<Summ
                 }
             }
             _ => break,
+        }
+    }
+    if summary.objects_loaded > 0 && only.is_none() && !matches!(project.config.warehouse.engine, Engine::DuckDb { .. })
+    {
+        // Nobody else does it where passes by cron are all there is. What fails now is tried by the next pass.
+        if let Err(error) = sweep_warehouse(project).await {
+            tracing::debug!("what dead loads left cannot be removed: {}", error.chain());
         }
     }
     Ok(summary)

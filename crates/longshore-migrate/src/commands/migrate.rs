@@ -215,7 +215,7 @@ impl Migrator<'_> {
                 match self.run_migration(script, &rows, &remark(script, &standing)).await? {
                     Ran::Applied(row) => {
                         done.migrations.push(applied(script, &row));
-                        rows.push(row);
+                        rows.push(*row);
                     }
                     Ran::Raced => {
                         again = true;

@@ -147,7 +147,7 @@ async fn a_dry_run_names_the_schema_that_scripts_run_in() {
     let script = migrator.script().to_owned();
     drop(migrator);
     assert!(script.contains("CREATE SCHEMA \"my \"\"app\"\"\";"), "{script}");
-    assert!(script.contains("SET search_path TO \"my \"\"app\"\"\", \"$user\", public;"), "{script}");
+    assert!(script.contains("SET search_path TO \"my \"\"app\"\"\", \"$user\", \"public\";"), "{script}");
     bench.run(&script).await;
     assert_eq!(bench.ask("SELECT count(*) FROM \"my \"\"app\"\"\".a").await, ["0"]);
 }

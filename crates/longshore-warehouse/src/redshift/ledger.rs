@@ -649,7 +649,10 @@ mod tests {
         assert_ne!(ledger.suffix, Ledger::of(&QualifiedName::new("public", "order")).suffix);
         assert_eq!(
             ledger.fence_sql(7, "longshore load project"),
-            format!("UPDATE \"longshore\".\"head_{0}\" SET \"epoch\" = 8 WHERE \"epoch\" = 7", ledger.suffix)
+            format!(
+                "UPDATE \"longshore\".\"head_{0}\" SET \"epoch\" = 8 WHERE \"epoch\" = 7 /* fence of longshore load project */",
+                ledger.suffix
+            )
         );
         let [schema, meta, head, entries] = ledger.create_sql();
         assert_eq!(schema, "CREATE SCHEMA IF NOT EXISTS \"longshore\"");

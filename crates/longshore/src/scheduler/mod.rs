@@ -44,6 +44,23 @@ const MORE: Duration = Duration::from_secs(30);
 /// Pause before a directory that cannot be watched yet is tried again.
 const WATCH_AGAIN: Duration = Duration::from_secs(10);
 
+/// Ends what dead loads still do in the warehouse, and removes what they left there. A load counts
+/// as dead if it began two leases ago and no running task has it.
+pub(crate) async fn sweep_warehouse(project: &Project) -> Result<(), Error> {
+    let before = Timestamp::now() - jiff::SignedDuration::try_from(zombie()).unwrap_or_default();
+    let running = project.queue.tasks(&[State::Running], usize::MAX).await?;
+    let live = running.iter().filter_map(|task| task.load.as_deref()?.parse().ok()).collect();
+    let swept = project.ctx.warehouse.sweep(&live, before).await?;
+    if swept != Swept::default() {
+        tracing::info!(
+            "removed what dead loads left in the warehouse: {} staged, {} connections",
+            swept.staging,
+            swept.backends
+        );
+    }
+    Ok(())
+}
+
 /// [`ZOMBIE`], or in a debug build what a test says.
 fn zombie() -> Duration {
     let said = if cfg!(debug_assertions) { std::env::var("LONGSHORE_ZOMBIE_SECONDS").ok() } else { None };
@@ -118,7 +135,7 @@ impl Scheduler {
             faults.note("sweep", swept.map(|_| true));
             if sweep_at.is_some_and(|at| at <= Instant::now()) {
                 sweep_at = None;
-                let swept = self.pulse.during(self.sweep_warehouse()).await;
+                let swept = self.pulse.during(sweep_warehouse(&self.project)).await;
                 if swept.is_err() {
                     sweep_at = Some(Instant::now() + zombie());
                 }
@@ -232,23 +249,6 @@ impl Scheduler {
             Err(error) => tracing::debug!("what arrived cannot be looked at: {}", error.chain()),
         }
         later
-    }
-
-    /// Ends what dead loads still do in the warehouse, and removes what they left there. A load counts
-    /// as dead if it began two leases ago and no running task has it.
-    async fn sweep_warehouse(&self) -> Result<(), Error> {
-        let before = Timestamp::now() - jiff::SignedDuration::try_from(zombie()).unwrap_or_default();
-        let running = self.project.queue.tasks(&[State::Running], usize::MAX).await?;
-        let live = running.iter().filter_map(|task| task.load.as_deref()?.parse().ok()).collect();
-        let swept = self.project.ctx.warehouse.sweep(&live, before).await?;
-        if swept != Swept::default() {
-            tracing::info!(
-                "removed what dead loads left in the warehouse: {} staged, {} connections",
-                swept.staging,
-                swept.backends
-            );
-        }
-        Ok(())
     }
 
     /// Frees what dead workers held, and forgets what was done long ago. Returns whether any died.
