@@ -157,7 +157,9 @@ impl Init {
             make_folders(&config)?;
             let tables: Vec<&TableName> = found.feeds.iter().map(|feed| &feed.table.name).collect();
             let path = migration.as_ref().map(|(path, _)| path.as_path());
-            applied = Some(bring_about(&config, path, &tables, &missing, warehouse.as_ref()).await?);
+            let missing: Vec<&TableName> = missing.iter().map(|table| &table.name).collect();
+            apply(&config).await?;
+            applied = Some(outcome(path, &tables, &missing, warehouse.as_ref()).await?);
         }
         if global.json {
             print_json(&source, &found, warehouse.as_ref(), &written, applied.as_deref())?;
@@ -364,19 +366,17 @@ async fn apply(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Applies migrations and says of each table whether they created it. One that was written for tables which are not
-/// there afterwards is taken away again.
-async fn bring_about(
-    config: &Config,
+/// Says of each table whether migrations created it. One that was written for tables which are not there afterwards is
+/// taken away again.
+async fn outcome(
     written: Option<&Path>,
     tables: &[&TableName],
-    missing: &[&NewTable],
+    missing: &[&TableName],
     warehouse: &dyn Warehouse,
 ) -> Result<Vec<Applied>> {
-    apply(config).await?;
     let mut applied: Vec<Applied> = Vec::new();
     for table in tables {
-        let was_missing = missing.iter().any(|one| one.name == **table);
+        let was_missing = missing.contains(table);
         if !exists(warehouse, table).await? {
             let Some(path) = written else { continue };
             std::fs::remove_file(path).map_err(|error| cannot("remove", path, error))?;
@@ -400,9 +400,16 @@ async fn create_missing(global: &Global) -> Result {
     let mut config = global.read()?;
     without_settling(&mut config);
     make_folders(&config)?;
+    let context = project::look(&config).await?;
+    let mut were_missing: Vec<&TableName> = Vec::new();
+    for pipeline in &config.pipelines {
+        if !exists(context.warehouse.as_ref(), &pipeline.table).await? {
+            were_missing.push(&pipeline.table);
+        }
+    }
+    context.warehouse.release().await;
     // What was written before goes first.
     apply(&config).await?;
-    let context = project::look(&config).await?;
     let waiting = oldest(&config, &context).await?;
     let (mut tables, mut unknown) = (Vec::new(), Vec::new());
     let mut missing: Vec<NewTable> = Vec::new();
@@ -433,8 +440,9 @@ async fn create_missing(global: &Global) -> Result {
         let text = schemas(&config, &missing) + &write::tables(&missing, context.warehouse.as_ref());
         save_migration(&path, &text)?;
         written = Some(path);
+        apply(&config).await?;
     }
-    let applied = bring_about(&config, written.as_deref(), &tables, &missing, context.warehouse.as_ref()).await?;
+    let applied = outcome(written.as_deref(), &tables, &were_missing, context.warehouse.as_ref()).await?;
     if global.json {
         output::json(&applied)?;
     } else {

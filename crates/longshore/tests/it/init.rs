@@ -176,6 +176,19 @@ fn files_that_are_there_are_not_overwritten() {
 }
 
 #[test]
+fn what_was_proposed_is_applied_later() {
+    let project = folder();
+    put(&project, "in/a.csv", "x\n1\n");
+    project
+        .run(&["init", "in"])
+        .exits(0)
+        .prints("wrote `migrations/V1__initial_tables.sql`")
+        .prints("longshore init --apply");
+    project.run(&["init", "--apply"]).exits(0).prints("created the table `a`");
+    project.run(&["init", "--apply"]).exits(0).prints("left the table `a` alone");
+}
+
+#[test]
 fn a_migration_is_named_as_the_project_names_its_own() {
     let project = folder();
     put(&project, "in/people.csv", "id\n1\n");

@@ -471,8 +471,9 @@ fn a_load_has_as_many_statements_for_many_objects_as_for_one() {
     });
     assert_eq!(counts[1], counts[2], "{counts:?}");
     assert_eq!(counts[0], counts[2], "{counts:?}");
-    // 20 of them are the load itself; the others log in, find out about the table and look into its ledger.
-    assert!(counts[0] <= 34, "{counts:?}");
+    // 20 of them are the load itself; the others log in, find out about the table, look into its ledger, and at last for
+    // what dead loads left.
+    assert!(counts[0] <= 35, "{counts:?}");
 }
 
 /// A number of 19 digits that has more than the 64 bits in which Redshift keeps it: only there it is refused.
