@@ -75,13 +75,13 @@ impl Project {
             seed: 1,
         };
         let standin = runtime.block_on(Standin::start(config)).unwrap();
+        fs::create_dir_all(support::cache()).unwrap();
         let folder = tempfile::tempdir_in(support::cache()).unwrap();
         fs::create_dir_all(folder.path().join("bucket/pending")).unwrap();
         let config = format!(
             "[bucket]\nurl = \"./bucket\"\nsettle = \"0s\"\n[warehouse]\nurl = \"{}\"\niam_role = \"{ROLE}\"\n\
              staging = \"s3://landing/staging/\"\n\
-             [[pipeline]]\nname = \"lineitem\"\nmatch = \"*.csv\"\ntable = \"lineitem\"\nmode = \"append\"\n\
-             csv = {{ header = false }}\n",
+             [[pipeline]]\nname = \"lineitem\"\nmatch = \"*.csv\"\ntable = \"lineitem\"\nmode = \"append\"\n",
             standin.url()
         );
         fs::write(folder.path().join("longshore.toml"), config).unwrap();
@@ -159,7 +159,7 @@ fn files() {
     for files in [1, 500, 5_000] {
         let project = Project::new();
         let lines: Vec<String> =
-            fs::read_to_string(data("lineitem.csv")).unwrap().lines().take(400).map(str::to_owned).collect();
+            fs::read_to_string(data("lineitem.csv")).unwrap().lines().take(401).map(str::to_owned).collect();
         let body = lines.join("\n") + "\n";
         for n in 0..files {
             fs::write(project.folder.path().join(format!("bucket/pending/{n:05}.csv")), &body).unwrap();
