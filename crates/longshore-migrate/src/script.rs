@@ -409,3 +409,39 @@ pub(crate) fn without_value(path: &Path, unknown: &UnknownPlaceholder) -> Error 
         unknown.known.join(", ")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scripts that are found, and the locations that are not there.
+    fn found(locations: &[&str]) -> (Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        // A project's own path may look like a pattern.
+        let home = folder.path().join("we[i]rd");
+        for file in
+            ["sql/V1__a.sql", "sql/sub/V2__b.sql", "sql/.hidden/V9__x.sql", "more/x/V3__c.sql", "more/y/V4__d.sql"]
+        {
+            let path = home.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "SELECT 1;\n").unwrap();
+        }
+        let locations = locations.iter().map(|location| (*location).to_owned()).collect();
+        let settings = Settings { folder: home, locations, ..Settings::default() };
+        let scripts = find(&settings).unwrap();
+        (scripts.migrations.into_iter().map(|script| script.script).collect(), scripts.missing.len())
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn locations_are_folders_or_patterns_of_them() {
+        assert_eq!(found(&["sql"]), (names(&["V1__a.sql", "sub/V2__b.sql"]), 0));
+        assert_eq!(found(&["filesystem:sql", "filesystem:sql/sub"]), (names(&["V1__a.sql", "sub/V2__b.sql"]), 0));
+        assert_eq!(found(&["more/?"]), (names(&["x/V3__c.sql", "y/V4__d.sql"]), 0));
+        assert_eq!(found(&["s*", "more/**/y"]), (names(&["sql/V1__a.sql", "sql/sub/V2__b.sql", "y/V4__d.sql"]), 0));
+        assert_eq!(found(&["nothing*", "nowhere", "sql/sub"]), (names(&["V2__b.sql"]), 2));
+    }
+}

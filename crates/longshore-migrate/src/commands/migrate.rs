@@ -92,7 +92,6 @@ impl Migrator<'_> {
         let standing = self.standing(&rows, &self.settings.target);
         let mut patterns = self.settings.ignore_migration_patterns.clone();
         patterns.push(Pattern::of(&[State::Pending]));
-        // A failed row has a sentence of its own, below.
         let faults = validate(&standing, &patterns, true, self.history.is_old());
         if !faults.is_empty() {
             let error = super::validate::error(&faults);
