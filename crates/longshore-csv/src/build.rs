@@ -371,7 +371,9 @@ impl Texts {
         let is_tricky = stretch.is_tricky;
         let has_nulls = !self.nulls.texts.texts().is_empty();
         let is_opaque = self.ty == Type::Opaque;
-        let (nulls, surely) = (&self.nulls.texts, self.surely);
+        let (nulls, surely, is_ascii) = (&self.nulls.texts, self.surely, self.limit.is_ascii());
+        let surely_fits =
+            |start: usize, end: usize| end - start <= surely && (!is_ascii || text[start..end].is_ascii());
         self.views.extend(stretch.rows.iter().enumerate().map(|(index, row)| {
             let (start, end) = stretch.bounds(row, if FIRST { 0 } else { field });
             let len = end - start;
@@ -385,13 +387,13 @@ impl Texts {
             {
                 // Where no field is tricky, only the outer two can be quotes.
                 let is_simple = !is_tricky && !is_opaque && len >= 2 && text[end - 1] == quote;
-                if is_simple && len - 2 <= surely {
+                if is_simple && surely_fits(start + 1, end - 1) {
                     return view(text, start + 1, end - 1, stretch.buffer, stretch.offset);
                 }
                 careful.push(index as u32);
                 return 0;
             }
-            if len > surely || ((has_nulls || is_opaque) && may_be_null()) {
+            if !surely_fits(start, end) || ((has_nulls || is_opaque) && may_be_null()) {
                 careful.push(index as u32);
                 return 0;
             }

@@ -77,10 +77,6 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// The CREATE TABLE statement for a table that `init` proposes, in this warehouse's words.
     fn create_table_sql(&self, table: &NewTable) -> String;
 
-    /// Creates a table that `init` proposed; one that exists is left alone. Returns whether it was
-    /// created.
-    async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError>;
-
     /// Lets go of what is held between loads (a file lock, idle connections), at once.
     async fn release(&self);
 }

@@ -126,11 +126,13 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Texts up to so many bytes fit, whatever they hold.
+    /// Whether only ASCII fits.
+    pub(crate) fn is_ascii(&self) -> bool {
+        matches!(self.length, Some((_, LengthUnit::Ascii)))
+    }
+
+    /// Texts up to so many bytes fit, whatever they hold; of ASCII, where only that fits.
     pub(crate) fn surely(&self) -> usize {
-        if matches!(self.length, Some((_, LengthUnit::Ascii))) {
-            return 0;
-        }
         let length = self.length.map_or(u32::MAX, |(length, _)| length);
         length.min(self.max_bytes.unwrap_or(u32::MAX)) as usize
     }
@@ -140,7 +142,7 @@ impl Limit {
     pub(crate) fn fit(&self, text: &[u8]) -> Result<usize, Fault> {
         let mut len = text.len();
         if let Some((length, unit)) = self.length {
-            if unit == LengthUnit::Ascii && !text.is_ascii() {
+            if self.is_ascii() && !text.is_ascii() {
                 return Err(Fault::new(Rule::Type, "expected ASCII only, which is all that the column holds"));
             }
             let end = end_of(text, length as usize, unit);

@@ -188,27 +188,6 @@ impl Warehouse for DuckDb {
         crate::sql::create_table_sql(table, columns::type_sql)
     }
 
-    async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
-        let (table, sql) = (table.clone(), crate::sql::create_table_sql(&table.clone(), columns::type_sql));
-        self.with(move |lease| {
-            let connection = lease.connection();
-            match columns::describe(connection, &table.name) {
-                Ok(_) => return Ok(false),
-                Err(error) if *error.kind() == Kind::Missing => {}
-                Err(error) => return Err(error),
-            }
-            let doing = || format!("creating the table `{}`", table.name);
-            if let Some(schema) = &table.name.schema {
-                connection
-                    .execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS {}", sql::quoted(&schema.text)))
-                    .during(doing)?;
-            }
-            connection.execute_batch(&sql).during(doing)?;
-            Ok(true)
-        })
-        .await
-    }
-
     async fn release(&self) {
         let Ok(holder) = self.holder() else { return };
         if let Err(error) = tokio::task::spawn_blocking(move || holder.release()).await {

@@ -31,8 +31,8 @@ use longshore_postgres::Config;
 
 use crate::session::{Pool, Session};
 use crate::{
-    Begun, Candidate, Cursor, Entry, Finding, Kind, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName, Swept,
-    Table, TableName, Warehouse, WarehouseError,
+    Begun, Candidate, Cursor, Entry, Finding, Known, LoadId, LoadSpec, Mode, NewTable, QualifiedName, Swept, Table,
+    TableName, Warehouse, WarehouseError,
 };
 
 /// What [`PostgresConfig::patience`] should be: a server that is merely slow answers long before, and one
@@ -190,28 +190,6 @@ impl Warehouse for Postgres {
 
     fn create_table_sql(&self, table: &NewTable) -> String {
         crate::sql::create_table_sql(table, columns::type_sql)
-    }
-
-    async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
-        match self.describe(&table.name).await {
-            Ok(_) => return Ok(false),
-            Err(error) if *error.kind() == Kind::Missing => {}
-            Err(error) => return Err(error),
-        }
-        let mut sql = String::new();
-        if let Some(schema) = &table.name.schema {
-            let schema = describe::folded(schema);
-            sql = format!("CREATE SCHEMA IF NOT EXISTS {}; ", longshore_postgres::quote::ident(&schema));
-        }
-        sql.push_str(&crate::sql::create_table_sql(table, columns::type_sql));
-        let create = |session: Session| {
-            let sql = sql.clone();
-            async move {
-                let created = session.ask(&sql, || format!("creating the table `{}`", table.name)).await;
-                (session, created.map(|_| true))
-            }
-        };
-        self.shared.pool.with(create).await
     }
 
     async fn release(&self) {

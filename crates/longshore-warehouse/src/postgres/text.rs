@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 
 use super::columns::Wire;
 use super::encode::Output;
-use crate::plain::{date, decimal, shown, time, timestamp};
+use crate::plain::{date, decimal, shown, time, timestamp, whole};
 
 /// The columns of a batch.
 pub(super) struct Columns<'a> {
@@ -55,9 +55,9 @@ impl Columns<'_> {
 fn cell(wire: Wire, array: &ArrayRef, row: usize, line: &mut Vec<u8>) {
     match wire {
         Wire::Bool => line.push(if array.as_boolean().value(row) { b't' } else { b'f' }),
-        Wire::Int2 => shown(line, format_args!("{}", array.as_primitive::<Int16Type>().value(row))),
-        Wire::Int4 => shown(line, format_args!("{}", array.as_primitive::<Int32Type>().value(row))),
-        Wire::Int8 => shown(line, format_args!("{}", array.as_primitive::<Int64Type>().value(row))),
+        Wire::Int2 => whole(array.as_primitive::<Int16Type>().value(row), line),
+        Wire::Int4 => whole(array.as_primitive::<Int32Type>().value(row), line),
+        Wire::Int8 => whole(array.as_primitive::<Int64Type>().value(row), line),
         Wire::Float4 => shown(line, format_args!("{:e}", array.as_primitive::<Float32Type>().value(row))),
         Wire::Float8 => shown(line, format_args!("{:e}", array.as_primitive::<Float64Type>().value(row))),
         Wire::Numeric { scale } => decimal(array.as_primitive::<Decimal128Type>().value(row), scale, line),

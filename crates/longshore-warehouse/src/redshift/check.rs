@@ -120,10 +120,11 @@ async fn bucket(shared: &Shared, session: &Session) -> Vec<Finding> {
     let config = &shared.config;
     let load_id = LoadId::draw();
     let folder = staging::of_load(&config.prefix, &config.project, load_id);
-    let (part, list) = (format!("{folder}part-00000.csv.gz"), parts::manifest_key(&folder));
-    let mut encoder = encode::compressor(0);
-    encode::compress(&mut encoder, b"1\n");
-    let lines = encoder.finish().unwrap_or_default();
+    let (part, list) = (format!("{folder}part-00000.csv.zst"), parts::manifest_key(&folder));
+    let lines = match zstd::encode_all(&b"1\n"[..], encode::LEVEL) {
+        Ok(lines) => lines,
+        Err(error) => return vec![fault(&parts::uncompressed(error))],
+    };
     let entries = manifest::manifest([config.staging.url(&part)].into_iter());
     for (key, bytes) in [(&part, lines), (&list, entries)] {
         if let Err(error) = config.staging.put(key, Bytes::from(bytes)).await {
@@ -330,22 +331,6 @@ fn advice(name: &TableName, described: &Described, mode: &Mode) -> Vec<Finding> 
         ));
     }
     findings
-}
-
-/// Creates a table, and its schema if it is named.
-pub(super) async fn create_table(
-    session: &Session,
-    name: &QualifiedName,
-    has_schema: bool,
-    sql: &str,
-) -> Result<(), WarehouseError> {
-    let doing = || format!("creating the table `{name}`");
-    if has_schema {
-        session.ask(&format!("CREATE SCHEMA IF NOT EXISTS {}", ident(&name.schema)), doing).await?;
-    }
-    // Named without a schema it would be made in the first of the search path, which is ours to set.
-    session.ask(&describe::path_sql(&name.schema), doing).await?;
-    session.ask(sql.trim_end_matches(';'), doing).await.map(drop)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! each load, and a text that equals it ends the load, which then draws another.
 
 use std::fmt;
-use std::io::Write;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -16,9 +15,11 @@ use arrow_array::types::{
 use arrow_array::{Array, BinaryViewArray, BooleanArray, RecordBatch, StringViewArray};
 use arrow_buffer::NullBuffer;
 use uuid::Uuid;
+use zstd::stream::raw::CParameter;
+use zstd::zstd_safe::ParamSwitch;
 
 use super::columns::Wire;
-use crate::plain::{date, decimal, shown, time, timestamp};
+use crate::plain::{date, decimal, digits, shown, time, timestamp, whole};
 
 /// The most bytes of a row that COPY takes.
 const MOST_ROW: usize = 4 << 20;
@@ -69,7 +70,8 @@ pub(super) enum Misfit {
 pub(super) struct Columns<'a> {
     columns: Vec<Column<'a>>,
     null: &'a NullToken,
-    object: u32,
+    /// Index of the object, where rows are numbered.
+    object: Option<u32>,
     lines: &'a [u64],
 }
 
@@ -98,7 +100,7 @@ impl<'a> Columns<'a> {
     pub(super) fn new(
         wires: &[Wire],
         rows: &'a RecordBatch,
-        object: u32,
+        object: Option<u32>,
         lines: &'a [u64],
         null: &'a NullToken,
     ) -> Self {
@@ -130,16 +132,23 @@ impl<'a> Columns<'a> {
     pub(super) fn write(&self, mut row: usize, chunk: &mut Chunk, enough: usize) -> Result<usize, Misfit> {
         while row < self.lines.len() && chunk.bytes.len() < enough {
             let begin = chunk.bytes.len();
-            shown(&mut chunk.bytes, format_args!("{},{}", self.object, self.lines[row]));
-            for (index, column) in self.columns.iter().enumerate() {
+            if let Some(object) = self.object {
+                digits(object.into(), 1, &mut chunk.bytes);
                 chunk.bytes.push(b',');
+                digits(self.lines[row], 1, &mut chunk.bytes);
+                chunk.bytes.push(b',');
+            }
+            for (index, column) in self.columns.iter().enumerate() {
                 if column.nulls.is_some_and(|nulls| nulls.is_null(row)) {
                     chunk.bytes.extend_from_slice(self.null.as_str().as_bytes());
                 } else {
                     self.cell(&column.cells, row, index, chunk)?;
                 }
+                chunk.bytes.push(b',');
             }
-            chunk.bytes.push(b'\n');
+            if let Some(end) = chunk.bytes.last_mut() {
+                *end = b'\n';
+            }
             if chunk.bytes.len() - begin > MOST_ROW {
                 return Err(Misfit::TooLong { row });
             }
@@ -153,9 +162,9 @@ impl<'a> Columns<'a> {
         let out = &mut chunk.bytes;
         match cells {
             Cells::Bool(array) => out.push(if array.value(row) { b't' } else { b'f' }),
-            Cells::Int2(values) => shown(out, format_args!("{}", values[row])),
-            Cells::Int4(values) => shown(out, format_args!("{}", values[row])),
-            Cells::Int8(values) => shown(out, format_args!("{}", values[row])),
+            Cells::Int2(values) => whole(values[row], out),
+            Cells::Int4(values) => whole(values[row], out),
+            Cells::Int8(values) => whole(values[row], out),
             Cells::Float4(values) => float(values[row], out),
             Cells::Float8(values) => float(values[row], out),
             Cells::Decimal(values, scale) => decimal(values[row], *scale, out),
@@ -219,10 +228,21 @@ const MARKS: [u8; 256] = {
     marks
 };
 
+/// What all bytes of a text ask for.
+fn marks(bytes: &[u8]) -> u8 {
+    let one_by_one = |bytes: &[u8]| bytes.iter().fold(0, |marks, byte| marks | MARKS[usize::from(*byte)]);
+    // Most texts ask for nothing, which sixteen bytes say together; the last sixteen may be looked at twice.
+    let Some(last) = bytes.last_chunk::<16>() else { return one_by_one(bytes) };
+    let is_marked = |byte: u8| u8::from(byte <= b'\r') | u8::from(byte == b',') | u8::from(byte == b'"');
+    let asks = |sixteen: &&[u8; 16]| sixteen.iter().fold(0, |any, byte| any | is_marked(*byte)) != 0;
+    let (sixteens, _) = bytes.as_chunks::<16>();
+    sixteens.iter().chain([last]).filter(asks).fold(0, |marks, sixteen| marks | one_by_one(sixteen))
+}
+
 /// Writes a text; in quotes where a byte asks for it or a blank stands at an end. Returns its marks.
 fn text_cell(text: &str, out: &mut Vec<u8>) -> u8 {
     let bytes = text.as_bytes();
-    let marks = bytes.iter().fold(0, |marks, byte| marks | MARKS[usize::from(*byte)]);
+    let marks = marks(bytes);
     let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
     if marks & QUOTED == 0 && !is_blank(bytes.first()) && !is_blank(bytes.last()) {
         out.extend_from_slice(bytes);
@@ -243,15 +263,27 @@ fn text_cell(text: &str, out: &mut Vec<u8>) -> u8 {
     marks
 }
 
-/// Compresses what follows into memory that is there already.
-pub(super) fn compressor(room: usize) -> flate2::write::GzEncoder<Vec<u8>> {
-    // The network and Redshift's own reading cost more than what a higher level would save.
-    flate2::write::GzEncoder::new(Vec::with_capacity(room), flate2::Compression::fast())
-}
+/// How hard zstd tries: level 3 takes half again as much time and saves hundredths.
+pub(super) const LEVEL: i32 = 1;
 
-/// Adds lines to a part. Writing into memory does not fail.
-pub(super) fn compress(encoder: &mut flate2::write::GzEncoder<Vec<u8>>, lines: &[u8]) {
-    drop(encoder.write_all(lines));
+/// Bytes that it looks back over, as a power of two: with the usual 512 KiB it takes a tenth more time and
+/// saves hundredths.
+const WINDOW_LOG: u32 = 17;
+
+/// Bytes that it goes on by where it finds nothing alike: one by one it takes a third more time and saves an eighth.
+const STEP: u32 = 6;
+
+/// Compresses lines into memory.
+pub(super) type Compressor = zstd::stream::write::Encoder<'static, Vec<u8>>;
+
+/// Compresses what follows into memory that is there already.
+pub(super) fn compressor(room: usize) -> std::io::Result<Compressor> {
+    let mut compressor = Compressor::new(Vec::with_capacity(room), LEVEL)?;
+    compressor.window_log(WINDOW_LOG)?;
+    compressor.set_parameter(CParameter::TargetLength(STEP))?;
+    compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
 }
 
 #[cfg(test)]
@@ -267,6 +299,10 @@ mod tests {
     }
 
     fn lines(wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
+        lines_of(Some(7), wires, columns)
+    }
+
+    fn lines_of(object: Option<u32>, wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
         let rows = columns[0].len();
         let names = (0..columns.len()).map(|n| format!("c{n}"));
         let batch =
@@ -275,7 +311,7 @@ mod tests {
         let numbers: Vec<u64> = (0..rows as u64).map(|n| n + 2).collect();
         let token = token();
         let mut chunk = Chunk::default();
-        Columns::new(wires, &batch, 7, &numbers, &token).write(0, &mut chunk, usize::MAX)?;
+        Columns::new(wires, &batch, object, &numbers, &token).write(0, &mut chunk, usize::MAX)?;
         Ok(chunk)
     }
 
@@ -290,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_numbered_where_they_have_to_be() {
+        let columns = || -> Vec<ArrayRef> {
+            let texts = [Some("x"), None].into_iter().collect::<StringViewArray>();
+            vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(texts)]
+        };
+        let written = |object| lines_of(object, &[Wire::Int8, Wire::Text], columns()).unwrap().bytes;
+        assert_eq!(written(None), b"1,x\n2,TOKEN\n");
+        assert_eq!(written(Some(3)), b"3,2,1,x\n3,3,2,TOKEN\n");
+    }
+
+    #[test]
     fn a_text_stands_in_quotes_where_it_has_to() {
         for (text, written) in [
             ("a", "a"),
@@ -298,6 +345,8 @@ mod tests {
             ("\"", "\"\"\"\""),
             ("two\nlines", "\"two\nlines\""),
             ("cr\r", "\"cr\r\""),
+            ("sixteen and more, of which one asks", "\"sixteen and more, of which one asks\""),
+            ("sixteen and more: none of them asks for it", "sixteen and more: none of them asks for it"),
             (" lead", "\" lead\""),
             ("trail\t", "\"trail\t\""),
             (r"\N", r"\N"),

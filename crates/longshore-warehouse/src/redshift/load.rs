@@ -135,7 +135,8 @@ impl RedshiftLoad {
         self.plan.admit(batch, &self.spec)?;
         let plan = self.plan.clone();
         let null = self.null.clone();
-        let columns = Columns::new(&plan.wires, &batch.rows, batch.object, batch.lines.values(), &null);
+        let object = plan.is_numbered().then_some(batch.object);
+        let columns = Columns::new(&plan.wires, &batch.rows, object, batch.lines.values(), &null);
         let rows = batch.rows.num_rows();
         let mut row = 0;
         while row < rows {
@@ -155,7 +156,8 @@ impl RedshiftLoad {
         if self.chunk.rows == 0 {
             return Ok(());
         }
-        let chunk = std::mem::take(&mut self.chunk);
+        let next = Chunk { bytes: Vec::with_capacity(self.chunk.bytes.capacity()), ..Chunk::default() };
+        let chunk = std::mem::replace(&mut self.chunk, next);
         let first = self.lines.rows() - chunk.rows;
         self.parts.take(chunk, first).await
     }

@@ -13,7 +13,7 @@ mod tests {
 
     #[test]
     fn every_part_is_mandatory() {
-        let urls = ["s3://b/a \"x\"/part-00000.csv.gz", "s3://b/part-00001.csv.gz"].map(str::to_owned);
+        let urls = ["s3://b/a \"x\"/part-00000.csv.zst", "s3://b/part-00001.csv.zst"].map(str::to_owned);
         let json: serde_json::Value = serde_json::from_slice(&manifest(urls.clone().into_iter())).unwrap();
         let entries = json["entries"].as_array().unwrap();
         assert_eq!(entries.len(), 2);

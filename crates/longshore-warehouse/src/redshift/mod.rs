@@ -353,36 +353,6 @@ impl Warehouse for Redshift {
         crate::sql::create_table_sql(&folded(table), columns::type_sql)
     }
 
-    async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
-        let mut names = HashSet::new();
-        if let Some(twice) = table.columns.iter().find(|column| !names.insert(quote::folded(&column.name))) {
-            return Err(WarehouseError::new(
-                Kind::Unsupported,
-                format!(
-                    "`{}`: two columns have the name `{}`, as case does not count",
-                    table.name,
-                    quote::folded(&twice.name)
-                ),
-            )
-            .cure("rename one of them"));
-        }
-        match self.describe(&table.name).await {
-            Ok(_) => return Ok(false),
-            Err(error) if *error.kind() == Kind::Missing => {}
-            Err(error) => return Err(error),
-        }
-        let name = quote::resolved(&table.name);
-        let sql = self.create_table_sql(table);
-        let create = |session: Session| {
-            let (sql, name) = (sql.clone(), name.clone());
-            async move {
-                let created = check::create_table(&session, &name, table.name.schema.is_some(), &sql).await;
-                (session, created.map(|()| true))
-            }
-        };
-        self.shared.pool.with(create).await
-    }
-
     async fn release(&self) {
         self.shared.pool.release().await;
     }
@@ -484,7 +454,7 @@ mod tests {
         assert_eq!(sql[0], "SET application_name TO 'longshore 0198c0de-0000-7000-8000-000000000001 acme'");
         assert!(sql[2].contains(
             "FROM 's3://bucket/staging/acme/0198c0de-0000-7000-8000-000000000001/load.manifest' \
-             IAM_ROLE 'arn:aws:iam::123456789012:role/longshore' REGION 'us-east-2' MANIFEST FORMAT AS CSV GZIP NULL AS"
+             IAM_ROLE 'arn:aws:iam::123456789012:role/longshore' REGION 'us-east-2' MANIFEST FORMAT AS CSV ZSTD NULL AS"
         ));
         // The fence is the first statement of the transaction.
         let begin = sql.iter().position(|statement| statement == "BEGIN").unwrap();

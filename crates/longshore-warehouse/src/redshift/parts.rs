@@ -8,14 +8,14 @@
 //! What is held in memory is bounded, whatever the load and however many slices: [`OPEN_BYTES`] in open parts,
 //! [`FLYING_BYTES`] on their way, and a chunk for each that is compressed.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::encode::{self, Chunk};
+use super::encode::{self, Chunk, Compressor};
 use super::manifest;
 use super::staging::Staging;
 use crate::{Kind, WarehouseError};
@@ -63,18 +63,16 @@ struct Rows {
 }
 
 /// A part that takes lines.
-#[derive(Debug)]
 struct Part {
     number: usize,
-    /// `None` while it is compressing.
-    encoder: Option<GzEncoder<Vec<u8>>>,
-    compressing: Option<JoinHandle<GzEncoder<Vec<u8>>>>,
+    /// `None` while it compresses, and before it began.
+    compressor: Option<Compressor>,
+    compressing: Option<JoinHandle<std::io::Result<Compressor>>>,
     /// Bytes of lines.
     plain: u64,
 }
 
 /// The parts of one load.
-#[derive(Debug)]
 pub(super) struct Parts {
     staging: Arc<dyn Staging>,
     folder: String,
@@ -125,7 +123,7 @@ impl Parts {
 
     /// Takes lines whose first is the row `first` of the load; returns when there is room for more.
     pub(super) async fn take(&mut self, chunk: Chunk, first: u64) -> Result<(), WarehouseError> {
-        let (at, mut encoder) = self.with_room().await?;
+        let (at, mut compressor) = self.with_room().await?;
         let part = &mut self.open[at];
         let rows = &mut self.rows[part.number];
         rows.runs.push(Run { in_part: rows.count, in_load: first });
@@ -135,22 +133,22 @@ impl Parts {
         self.plain += chunk.bytes.len() as u64;
         let permit = self.workers.clone().acquire_owned().await.expect("nobody closes the semaphore");
         part.compressing = Some(tokio::task::spawn_blocking(move || {
-            encode::compress(&mut encoder, &chunk.bytes);
+            compressor.write_all(&chunk.bytes)?;
             drop((chunk, permit));
-            encoder
+            Ok(compressor)
         }));
         Ok(())
     }
 
-    /// A part with room for lines, and its encoder. Those that are full are sent.
-    async fn with_room(&mut self) -> Result<(usize, GzEncoder<Vec<u8>>), WarehouseError> {
+    /// A part with room for lines, and its compressor. Those that are full are sent.
+    async fn with_room(&mut self) -> Result<(usize, Compressor), WarehouseError> {
         loop {
             let at = self.pick();
-            let encoder = self.open[at].settled(self.most_bytes).await?;
-            if encoder.get_ref().len() < self.most_bytes {
-                return Ok((at, encoder));
+            let compressor = self.open[at].settled(self.most_bytes).await?;
+            if compressor.get_ref().len() < self.most_bytes {
+                return Ok((at, compressor));
             }
-            let full = Part { encoder: Some(encoder), ..self.open.swap_remove(at) };
+            let full = Part { compressor: Some(compressor), ..self.open.swap_remove(at) };
             self.send(full).await?;
         }
     }
@@ -166,7 +164,7 @@ impl Parts {
         }
         if self.to_open > 0 && (self.open.is_empty() || self.plain >= SPREAD_FROM) {
             self.to_open -= 1;
-            self.open.push(Part { number: self.rows.len(), encoder: None, compressing: None, plain: 0 });
+            self.open.push(Part { number: self.rows.len(), compressor: None, compressing: None, plain: 0 });
             self.rows.push(Rows::default());
             return self.open.len() - 1;
         }
@@ -176,11 +174,9 @@ impl Parts {
 
     /// Ends a part and sends it on its way.
     async fn send(&mut self, mut part: Part) -> Result<(), WarehouseError> {
-        let encoder = part.settled(0).await?;
-        let finished = tokio::task::spawn_blocking(move || encoder.finish()).await;
-        let bytes = finished.map_err(stopped)?.map_err(|error| {
-            WarehouseError::new(Kind::Other, "compressing rows failed: this is a bug in longshore").because(error)
-        })?;
+        let compressor = part.settled(0).await?;
+        let finished = tokio::task::spawn_blocking(move || compressor.finish()).await;
+        let bytes = finished.map_err(stopped)?.map_err(uncompressed)?;
         while self.flying.len() >= self.most_flying() {
             self.landed().await?;
         }
@@ -215,7 +211,7 @@ impl Parts {
     }
 
     fn key(&self, number: usize) -> String {
-        format!("{}part-{number:05}.csv.gz", self.folder)
+        format!("{}part-{number:05}.csv.zst", self.folder)
     }
 
     /// All keys that may have been written.
@@ -258,13 +254,21 @@ pub(super) fn manifest_key(folder: &str) -> String {
 }
 
 impl Part {
-    /// The encoder, once it is done with the lines before.
-    async fn settled(&mut self, room: usize) -> Result<GzEncoder<Vec<u8>>, WarehouseError> {
+    /// The compressor, once it is done with the lines before.
+    async fn settled(&mut self, room: usize) -> Result<Compressor, WarehouseError> {
         if let Some(compressing) = self.compressing.take() {
-            return compressing.await.map_err(stopped);
+            return compressing.await.map_err(stopped)?.map_err(uncompressed);
         }
-        Ok(self.encoder.take().unwrap_or_else(|| encode::compressor(if room > 0 { room + CHUNK } else { 0 })))
+        match self.compressor.take() {
+            Some(compressor) => Ok(compressor),
+            None => encode::compressor(if room > 0 { room + CHUNK } else { 0 }).map_err(uncompressed),
+        }
     }
+}
+
+/// Compressing into memory fails where there is no memory.
+pub(super) fn uncompressed(error: std::io::Error) -> WarehouseError {
+    WarehouseError::new(Kind::Other, "compressing rows failed, perhaps for lack of memory").because(error)
 }
 
 /// A task that ended otherwise than by its own doing.
@@ -275,7 +279,6 @@ fn stopped(error: tokio::task::JoinError) -> WarehouseError {
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeMap;
-    use std::io::Read;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -318,9 +321,7 @@ pub(super) mod tests {
     }
 
     fn read(bytes: &Bytes) -> String {
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
-        text
+        String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap()
     }
 
     /// Loads so many chunks of 40,000 rows, about 1 MiB each.
@@ -337,10 +338,10 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_small_load_is_one_part() {
         let (parts, memory) = load(5, 4).await;
-        assert_eq!(parts.keys(), ["staging/p/load/part-00000.csv.gz", "staging/p/load/load.manifest"]);
+        assert_eq!(parts.keys(), ["staging/p/load/part-00000.csv.zst", "staging/p/load/load.manifest"]);
         let objects = memory.0.lock().unwrap();
         assert_eq!(objects.keys().count(), 2);
-        let text = read(&objects["staging/p/load/part-00000.csv.gz"]);
+        let text = read(&objects["staging/p/load/part-00000.csv.zst"]);
         assert_eq!(text.lines().count(), 200_000);
     }
 
@@ -364,7 +365,7 @@ pub(super) mod tests {
             }
         }
         assert_eq!(rows, 2_400_000);
-        assert_eq!(parts.find("s3://bucket/staging/p/load/part-00099.csv.gz", 1), None);
+        assert_eq!(parts.find("s3://bucket/staging/p/load/part-00099.csv.zst", 1), None);
     }
 
     #[tokio::test]
@@ -453,7 +454,7 @@ pub(super) mod tests {
         let memory = Arc::new(Memory::default());
         let mut parts = Parts::new(memory, "f/".to_owned(), 4);
         parts.take(Chunk { has_breaks: true, ..chunk(0, 10) }, 5).await.unwrap();
-        assert_eq!(parts.find("s3://b/f/part-00000.csv.gz", 3), Some(Place::Between(5, 14)));
-        assert_eq!(parts.find("s3://b/f/part-00000.csv.gz", -1), Some(Place::Between(5, 14)));
+        assert_eq!(parts.find("s3://b/f/part-00000.csv.zst", 3), Some(Place::Between(5, 14)));
+        assert_eq!(parts.find("s3://b/f/part-00000.csv.zst", -1), Some(Place::Between(5, 14)));
     }
 }

@@ -1,8 +1,10 @@
 //! What a load will do to its table, decided before its first row.
 
-use arrow_array::Array;
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef};
 
 use super::columns::Wire;
 use super::describe::Described;
@@ -75,28 +77,38 @@ impl Plan {
         (0..self.layout.columns.len()).all(|index| self.layout.key.contains(&index))
     }
 
+    /// Whether staged rows carry `_ls_file` and `_ls_row`: by them the last row of a key is found. And beside
+    /// them a row of one empty text is no empty line.
+    pub(super) fn is_numbered(&self) -> bool {
+        matches!(self.mode, Mode::Upsert { .. }) || self.layout.columns.len() == 1
+    }
+
     /// Looks at a batch before it is written, where faults can still be named row by row.
     pub(super) fn admit(&self, batch: &RowBatch, spec: &LoadSpec) -> Result<(), WarehouseError> {
         self.layout.admit(batch, spec, |index, ty| self.wires[index].takes(ty))?;
         for (index, wire) in self.wires.iter().enumerate() {
             let array = batch.rows.column(index);
-            let valid = |row: &usize| array.is_valid(*row);
             let rows = 0..array.len();
             let (misfit, why) = match wire {
                 Wire::Ascii => {
                     let texts = array.as_string_view();
-                    let misfit = rows.filter(valid).find(|row| !texts.value(*row).is_ascii());
-                    (misfit, "a CHAR takes ASCII only, and this has another character")
+                    let views = texts.views();
+                    let is_misfit = |row: usize| match views[row] {
+                        // The text itself lies above its length.
+                        view if view as u32 <= 12 => (view >> 32) & OTHER_THAN_ASCII != 0,
+                        _ => !texts.value(row).is_ascii(),
+                    };
+                    (misfit(array, rows, is_misfit), "a CHAR takes ASCII only, and this has another character")
                 }
                 Wire::Date => {
                     let days = array.as_primitive::<Date32Type>().values();
-                    let misfit = rows.filter(valid).find(|row| !DAYS.contains(&i64::from(days[*row])));
-                    (misfit, "expected a day from 0001-01-01 to 9999-12-31")
+                    let is_misfit = |row: usize| !DAYS.contains(&i64::from(days[row]));
+                    (misfit(array, rows, is_misfit), OTHER_DAY)
                 }
                 Wire::Timestamp | Wire::Instant => {
                     let micros = array.as_primitive::<TimestampMicrosecondType>().values();
-                    let misfit = rows.filter(valid).find(|row| !DAYS.contains(&micros[*row].div_euclid(DAY_MICROS)));
-                    (misfit, "expected a day from 0001-01-01 to 9999-12-31")
+                    let is_misfit = |row: usize| !DAYS.contains(&micros[row].div_euclid(DAY_MICROS));
+                    (misfit(array, rows, is_misfit), OTHER_DAY)
                 }
                 _ => (None, ""),
             };
@@ -106,6 +118,19 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The bits that no byte of ASCII has.
+const OTHER_THAN_ASCII: u128 = u128::from_ne_bytes([0x80; 16]);
+
+const OTHER_DAY: &str = "expected a day from 0001-01-01 to 9999-12-31";
+
+/// The first row that is a misfit. What lies under a NULL is looked at only where something is wrong.
+fn misfit(array: &ArrayRef, rows: Range<usize>, is_misfit: impl Fn(usize) -> bool) -> Option<usize> {
+    if !rows.clone().any(&is_misfit) {
+        return None;
+    }
+    rows.into_iter().find(|row| is_misfit(*row) && array.is_valid(*row))
 }
 
 /// The rights on the table that a mode needs.

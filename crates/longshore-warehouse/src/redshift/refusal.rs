@@ -165,7 +165,7 @@ mod tests {
         let chunk = Chunk { bytes: b"0,2\n0,3\n1,2\n1,4\n1,9\n".to_vec(), rows: 5, has_breaks: false };
         parts.take(chunk, 0).await.unwrap();
         let detail = Detail {
-            file: "s3://bucket/s/part-00000.csv.gz".to_owned(),
+            file: "s3://bucket/s/part-00000.csv.zst".to_owned(),
             line: 4,
             column: "c1".to_owned(),
             code: 1204,

@@ -1,8 +1,9 @@
 //! The statements of a load.
 //!
-//! Rows are staged in temporary tables of the load's session: `_ls_file` is the index of the object and
-//! `_ls_row` the line of it at which the row begins, then `c0`, `c1` … in the order of the batches, of
-//! the target's own types, so that keys are compared as the target compares them.
+//! Rows are staged in temporary tables of the load's session: `c0`, `c1` … in the order of the batches, of
+//! the target's own types, so that keys are compared as the target compares them. Before them, where
+//! [`Plan::is_numbered`] says so, `_ls_file` is the index of the object and `_ls_row` the line of it at which
+//! the row begins.
 
 use secrecy::ExposeSecret;
 
@@ -48,7 +49,7 @@ pub(super) fn access_sql(config: &RedshiftConfig, shown: bool) -> String {
 /// The COPY of a manifest into a table of our own.
 pub(super) fn copy_sql(table: &str, manifest_url: &str, access: &str, null: &str) -> String {
     format!(
-        "COPY {table} FROM {} {access} MANIFEST FORMAT AS CSV GZIP NULL AS {} DATEFORMAT 'auto' TIMEFORMAT 'auto' \
+        "COPY {table} FROM {} {access} MANIFEST FORMAT AS CSV ZSTD NULL AS {} DATEFORMAT 'auto' TIMEFORMAT 'auto' \
          ROUNDEC COMPUPDATE OFF STATUPDATE OFF",
         literal(manifest_url),
         literal(null)
@@ -142,15 +143,17 @@ impl Statements<'_> {
 
     /// Makes the table of all rows: only the loaded columns, without defaults and numbering.
     pub(super) fn create_stage(&self) -> String {
+        let numbers = ["\"_ls_file\" INTEGER NOT NULL", "\"_ls_row\" BIGINT NOT NULL"].map(str::to_owned);
+        let numbers = numbers.into_iter().filter(|_| self.plan.is_numbered());
         let columns = self.plan.layout.columns.iter().enumerate().map(|(index, at)| {
             let takes_null = self.plan.table.table.columns[*at].nullable && !self.plan.layout.key.contains(&index);
             let null = if takes_null { "" } else { " NOT NULL" };
-            format!(", \"c{index}\" {}{null}", self.plan.table.details[*at].kind.staged_as)
+            format!("\"c{index}\" {}{null}", self.plan.table.details[*at].kind.staged_as)
         });
         format!(
-            "CREATE TEMP TABLE {} (\"_ls_file\" INTEGER NOT NULL, \"_ls_row\" BIGINT NOT NULL{}) {}",
+            "CREATE TEMP TABLE {} ({}) {}",
             self.stage(),
-            columns.collect::<String>(),
+            numbers.chain(columns).collect::<Vec<_>>().join(", "),
             self.spread()
         )
     }
@@ -262,8 +265,7 @@ mod tests {
         let sql = Statements { plan: &plan, load_id };
         expect(
             &sql.create_stage(),
-            "CREATE TEMP TABLE STAGE (\"_ls_file\" INTEGER NOT NULL, \"_ls_row\" BIGINT NOT NULL, \
-             \"c0\" VARCHAR(128), \"c1\" BIGINT) DISTSTYLE KEY DISTKEY (\"c1\")",
+            "CREATE TEMP TABLE STAGE (\"c0\" VARCHAR(128), \"c1\" BIGINT) DISTSTYLE KEY DISTKEY (\"c1\")",
         );
         assert_eq!((sql.create_last(), sql.count_rows(), sql.replace_rows(true)), (None, None, None));
         expect(
@@ -366,7 +368,7 @@ mod tests {
         let sql = copy_sql("\"t\"", "s3://b/it's/load.manifest", "IAM_ROLE 'arn' REGION 'us-east-2'", "token");
         assert_eq!(
             sql,
-            "COPY \"t\" FROM 's3://b/it''s/load.manifest' IAM_ROLE 'arn' REGION 'us-east-2' MANIFEST FORMAT AS CSV GZIP \
+            "COPY \"t\" FROM 's3://b/it''s/load.manifest' IAM_ROLE 'arn' REGION 'us-east-2' MANIFEST FORMAT AS CSV ZSTD \
              NULL AS 'token' DATEFORMAT 'auto' TIMEFORMAT 'auto' ROUNDEC COMPUPDATE OFF STATUPDATE OFF"
         );
     }

@@ -103,9 +103,9 @@ mod tests {
         let later = now + std::time::Duration::from_secs(60);
         let staged = |key: String| Staged { key, modified_at: now };
         let objects = vec![
-            staged(format!("{folder}{dead}/part-00000.csv.gz")),
+            staged(format!("{folder}{dead}/part-00000.csv.zst")),
             staged(format!("{folder}{dead}/load.manifest")),
-            staged(format!("{folder}{alive}/part-00000.csv.gz")),
+            staged(format!("{folder}{alive}/part-00000.csv.zst")),
             staged(format!("{folder}readme.txt")),
             staged(format!("{folder}notes/a")),
         ];

@@ -222,10 +222,6 @@ impl Warehouse for FaultyWarehouse {
         self.inner.create_table_sql(table)
     }
 
-    async fn create_table(&self, table: &NewTable) -> Result<bool, WarehouseError> {
-        self.inner.create_table(table).await
-    }
-
     async fn release(&self) {
         self.inner.release().await;
     }

@@ -543,7 +543,7 @@ fn plan_prints_the_statements_of_a_load_and_touches_nothing() {
         "-- pipeline `t`: the next load, of 2 objects\n",
         "CREATE TEMP TABLE ",
         "DISTSTYLE KEY DISTKEY (\"c0\")",
-        &format!("/load.manifest' IAM_ROLE '{ROLE}' MANIFEST FORMAT AS CSV GZIP NULL AS "),
+        &format!("/load.manifest' IAM_ROLE '{ROLE}' MANIFEST FORMAT AS CSV ZSTD NULL AS "),
         "\nBEGIN;\nUPDATE \"longshore\".\"head_",
         "UPDATE \"public\".\"t\" SET \"name\" = ",
         "'pending/1.csv'",

@@ -203,14 +203,14 @@ fn sweep_removes_what_a_dead_load_staged_and_nothing_else() {
         let one = object("a", 1, &["1|a"]);
         let spec = plan(dead.as_ref(), "t", Mode::Append, COLUMNS, std::slice::from_ref(&one)).await;
         let folder = format!("staging/suite/{}/", spec.load_id);
-        bench.of_standin().s3.put(&format!("{folder}part-00000.csv.gz"), "x");
-        bench.of_standin().s3.put("staging/another/x/part-00000.csv.gz", "x");
+        bench.of_standin().s3.put(&format!("{folder}part-00000.csv.zst"), "x");
+        bench.of_standin().s3.put("staging/another/x/part-00000.csv.zst", "x");
         let later = jiff::Timestamp::now() + std::time::Duration::from_secs(60);
         let live = HashSet::from([spec.load_id]);
         assert_eq!(alive.sweep(&live, later).await.unwrap().staging, 0);
         assert_eq!(alive.sweep(&HashSet::new(), spec.load_id.drawn_at().unwrap()).await.unwrap().staging, 0);
         assert_eq!(alive.sweep(&HashSet::new(), later).await.unwrap().staging, 1);
-        assert_eq!(staged(&bench), ["staging/another/x/part-00000.csv.gz"]);
+        assert_eq!(staged(&bench), ["staging/another/x/part-00000.csv.zst"]);
         end(bench).await;
     });
 }
