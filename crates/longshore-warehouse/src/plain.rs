@@ -84,7 +84,7 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// The eight digits of a number below [`EIGHT`], the first in the lowest byte. As Paul Khuong does it (How to print
 /// integers really fast, 2017): groups of four, two and one digits are parted side by side in one word.
 fn eight(value: u64) -> u64 {
-    let fours = value / 10_000 | (value % 10_000) << 32;
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
     // 10,486 / 2^20 is a hundredth, and 103 / 2^10 a tenth, exact enough for what is parted here.
     let top = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = ((fours - 100 * top) << 16) + top;
