@@ -121,6 +121,9 @@ impl Layout {
         if rows.num_columns() != self.columns.len() {
             return Err(bug(format!("a batch with {} columns instead of {}", rows.num_columns(), self.columns.len())));
         }
+        if self.columns.is_empty() && rows.num_rows() > 0 {
+            return Err(bug("rows without columns".to_owned()));
+        }
         for (index, array) in rows.columns().iter().enumerate() {
             if !takes(index, array.data_type()) {
                 return Err(bug(format!("column `{}` in a batch is {}", self.names[index], array.data_type())));

@@ -1,5 +1,6 @@
 //! What `check` and `init` ask of Redshift.
 
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -121,7 +122,12 @@ async fn bucket(shared: &Shared, session: &Session) -> Vec<Finding> {
     let load_id = LoadId::draw();
     let folder = staging::of_load(&config.prefix, &config.project, load_id);
     let (part, list) = (format!("{folder}part-00000.csv.zst"), parts::manifest_key(&folder));
-    let lines = match zstd::encode_all(&b"1\n"[..], encode::LEVEL) {
+    // As a load does it.
+    let compressed = encode::compressor(0).and_then(|mut compressor| {
+        compressor.write_all(b"1\n")?;
+        compressor.finish()
+    });
+    let lines = match compressed {
         Ok(lines) => lines,
         Err(error) => return vec![fault(&parts::uncompressed(error))],
     };

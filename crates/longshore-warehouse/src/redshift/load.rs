@@ -156,7 +156,8 @@ impl RedshiftLoad {
         if self.chunk.rows == 0 {
             return Ok(());
         }
-        let next = Chunk { bytes: Vec::with_capacity(self.chunk.bytes.capacity()), ..Chunk::default() };
+        let room = self.chunk.bytes.capacity().min(2 * CHUNK);
+        let next = Chunk { bytes: Vec::with_capacity(room), ..Chunk::default() };
         let chunk = std::mem::replace(&mut self.chunk, next);
         let first = self.lines.rows() - chunk.rows;
         self.parts.take(chunk, first).await

@@ -575,6 +575,22 @@ fn an_object_that_is_overwritten_between_load_and_archive_is_loaded_by_the_next_
 }
 
 #[test]
+fn an_object_of_which_no_column_is_loaded_is_put_aside() {
+    let project = project("columns = { extra = false }");
+    let others = ["nothing-1.csv", "nothing-2.csv"];
+    let others_and = |more: &[&'static str]| others.iter().chain(more).copied().collect::<Vec<_>>();
+    for names in [vec!["nothing-0.csv"], others_and(&["1.csv"])] {
+        for name in &names {
+            project.drop(name, if name.starts_with("nothing") { "extra\n1\n2\n".to_owned() } else { numbered([1]) });
+        }
+        project.load_some().says("has rows, and none of its columns is loaded into main.t");
+    }
+    assert_eq!(project.rows(T), ["1|n1"]);
+    assert_eq!(project.keys().iter().filter(|key| key.ends_with("-0.csv") || key.ends_with("-1.csv")).count(), 2);
+    assert!(!project.keys().iter().any(|key| key.starts_with("pending/")));
+}
+
+#[test]
 fn an_object_that_is_still_being_written_is_waited_for() {
     let project = project("");
     let config = fs::read_to_string(project.path("longshore.toml")).unwrap();

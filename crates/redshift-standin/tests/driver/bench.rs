@@ -62,7 +62,7 @@ impl RedshiftBench {
             roles: vec![Role::new(ROLE)],
             unknowns: Unknowns {
                 refuse_truncate_in_block: true,
-                reading: Switches { unassigned_characters_pass: true, ..Switches::default() },
+                reading: Switches { unassigned_characters_pass: true, bom_is_skipped: true, ..Switches::default() },
                 ..Unknowns::default()
             },
             seed: 7,

@@ -68,6 +68,7 @@ macro_rules! for_each_conformance_case {
                 the_text_route_reads_what_it_can_and_refuses_the_rest,
                 a_key_on_the_text_route_or_of_any_type_merges,
                 a_proposed_table_is_described_as_proposed,
+                a_text_that_begins_with_a_byte_order_mark_keeps_it,
             ],
             ledger: [
                 an_entry_reads_back_as_it_was_written,

@@ -216,6 +216,19 @@ pub async fn the_text_route_reads_what_it_can_and_refuses_the_rest(bench: &dyn B
     }
 }
 
+/// A text that begins with a byte order mark keeps it, even where it is the first of all that travels.
+pub async fn a_text_that_begins_with_a_byte_order_mark_keeps_it(bench: &dyn Bench) {
+    for (table, mode) in [("marks1", Mode::Append), ("marks2", upsert(&["v"])), ("marks3", Mode::Replace)] {
+        bench.execute(&format!("CREATE TABLE {table} (v VARCHAR(20) NOT NULL, n INTEGER)")).await;
+        let mut marked = object("marked", 1, &[]);
+        let texts = ["\u{feff}a", "\u{feff}b"];
+        let cells = |text: &str| vec![Some(text.to_owned()), Some("1".to_owned())];
+        marked.rows.extend(texts.iter().zip(2..).map(|(text, line)| (line, cells(text))));
+        load(bench, table, mode, &["v", "n"], &[marked]).await;
+        assert_eq!(rows_of(bench, &format!("SELECT v FROM {table} ORDER BY v")).await, texts, "{table}");
+    }
+}
+
 /// Keys of every type are compared as the target compares them.
 pub async fn a_key_on_the_text_route_or_of_any_type_merges(bench: &dyn Bench) {
     let warehouse = bench.warehouse();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_csv::{FieldFault, ObjectFault, Rule, Type};
+use longshore_csv::{Binding, BindingSource, FieldFault, ObjectFault, Rule, Type};
 use longshore_warehouse::{Fault, Kind, LoadId, Mode, Position, WarehouseError};
 
 use super::{Attempt, Loaded, now};
@@ -94,6 +94,13 @@ impl Attempt<'_> {
         matches!(self.job.pipeline.max_rejects, MaxRejects::Count(most) if rejects.count > most)
     }
 
+    /// Whether an object was bound, and none of its columns is one that is loaded.
+    pub(super) fn brings_nothing(&self, binding: Option<&Binding>) -> bool {
+        binding.is_some_and(|binding| {
+            binding.source != BindingSource::Empty && self.job.target.loaded_columns(&binding.columns).is_empty()
+        })
+    }
+
     /// Why an object is refused whose key cannot fill the columns that are filled by it, if it is.
     pub(super) fn misfit(&self, landed: &Landed) -> Result<Option<Why>, Error> {
         match self.filler(landed, LoadId::draw(), now()) {
@@ -115,6 +122,16 @@ impl Attempt<'_> {
         let (rejects, records) = (finished.rejects.count, finished.summary.records);
         if self.job.pipeline.max_rejects.is_exceeded(rejects, records) {
             return Some(too_many(&finished.rejects, records, self.job));
+        }
+        if records > rejects && self.brings_nothing(finished.binding.as_ref()) {
+            return Some(Why {
+                message: format!("has rows, and none of its columns is loaded into {}", self.job.target.table.name),
+                cure: Some(
+                    "correct its header and drop it again, or let the pipeline's `columns` load one of its columns and run `longshore retry`"
+                        .to_owned(),
+                ),
+                ..Why::default()
+            });
         }
         let is_replace = matches!(self.job.pipeline.mode, Mode::Replace);
         if is_replace && records == rejects && !self.job.pipeline.allow_empty {

@@ -37,7 +37,7 @@ impl Attempt<'_> {
                 }
             };
             // Once it is known that the object fails, it is read on only for its report.
-            if self.is_spoiled(reader.rejects()) {
+            if self.is_spoiled(reader.rejects()) || self.brings_nothing(reader.binding()) {
                 give_up(stream.take()).await;
                 continue;
             }
