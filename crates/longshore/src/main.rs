@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 }
 
 /// Has buffers of some MiB come from memory that was freed before. Usually each is mapped anew, cleared by the kernel and
-/// unmapped again: up to a fourth of our CPU time in a large load. Few arenas, as each keeps some.
+/// unmapped again. Few arenas, as each keeps some.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "the C library has no safe way to be told")]

@@ -1,4 +1,4 @@
-//! What `check` and `init` ask of Redshift.
+//! What `check` asks of Redshift.
 
 use std::io::Write;
 use std::time::Duration;
