@@ -6,60 +6,90 @@ use std::sync::LazyLock;
 /// Microseconds of a day.
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// Writing into memory does not fail.
-pub(crate) fn shown(line: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
-    drop(line.write_fmt(value));
+/// Room for any of these values, with some to spare: copies are of a fixed size, which is the cheapest, and what
+/// is too much is written over by what follows.
+pub(crate) type Cell = [u8; 64];
+
+/// The beginning of what is there, as a cell.
+///
+/// # Panics
+/// Where less is there.
+#[inline]
+pub(crate) fn cell(line: &mut [u8], at: usize) -> &mut Cell {
+    line[at..].first_chunk_mut().expect("who writes makes room for a cell")
 }
 
-/// A number with so many digits after its point.
-pub(crate) fn decimal(value: i128, scale: u8, line: &mut Vec<u8>) {
-    if value < 0 {
-        line.push(b'-');
-    }
-    let (size, scale) = (value.unsigned_abs(), usize::from(scale));
-    if scale == 0 {
-        return match u64::try_from(size) {
-            Ok(size) => digits(size, 1, line),
-            Err(_) => shown(line, format_args!("{size}")),
-        };
-    }
+/// Whatever is known to fit. Like all of these it writes at the beginning, and returns how many bytes.
+pub(crate) fn shown(value: std::fmt::Arguments<'_>, cell: &mut [u8]) -> usize {
+    let room = cell.len();
+    let mut rest = cell;
+    drop(rest.write_fmt(value));
+    room - rest.len()
+}
+
+/// A byte as two digits.
+pub(crate) fn hex(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// A number with so many digits after its point, 38 at most.
+#[inline]
+pub(crate) fn decimal(value: i128, scale: u8, cell: &mut Cell) -> usize {
+    let (size, scale, sign) = (value.unsigned_abs(), usize::from(scale), usize::from(value < 0));
+    cell[0] = b'-';
     match u64::try_from(size) {
-        // With the point it has eight bytes at most.
-        Ok(size) if size < EIGHT / 10 && scale < 7 => {
+        Ok(size) if scale == 0 => digits(size, 1, cell, sign),
+        Ok(size) if size < EIGHT && scale < 8 => {
             let (text, count) = short(size, scale + 1);
-            let before = 8 * (count - scale);
-            let behind = text >> before << before;
-            put(text ^ behind | u64::from(b'.') << before | behind << 8, count + 1, line);
+            let point = count - scale;
+            put(text, cell, sign);
+            cell[sign + point] = b'.';
+            put(text >> (8 * point), cell, sign + point + 1);
+            sign + count + 1
         }
         Ok(size) if scale < POWERS.len() => {
-            digits(size / POWERS[scale], 1, line);
-            line.push(b'.');
-            digits(size % POWERS[scale], scale, line);
+            let point = digits(size / POWERS[scale], 1, cell, sign);
+            cell[point] = b'.';
+            digits(size % POWERS[scale], scale, cell, point + 1)
         }
         _ => {
-            shown(line, format_args!("{size:0width$}", width = scale + 1));
-            line.insert(line.len() - scale, b'.');
+            let end = sign + shown(format_args!("{size:0width$}", width = scale + 1), &mut cell[sign..]);
+            if scale == 0 {
+                return end;
+            }
+            let point = end - scale;
+            cell.copy_within(point..end, point + 1);
+            cell[point] = b'.';
+            end + 1
         }
     }
 }
 
 /// A number without digits after a point.
-pub(crate) fn whole(value: impl Into<i64>, line: &mut Vec<u8>) {
+#[inline]
+pub(crate) fn whole(value: impl Into<i64>, cell: &mut Cell) -> usize {
     let value = value.into();
-    if value < 0 {
-        line.push(b'-');
-    }
-    digits(value.unsigned_abs(), 1, line);
+    cell[0] = b'-';
+    digits(value.unsigned_abs(), 1, cell, usize::from(value < 0))
 }
 
-/// A number of at least so many digits.
-pub(crate) fn digits(value: u64, least: usize, line: &mut Vec<u8>) {
-    if value >= EIGHT || least > 8 {
-        digits(value / EIGHT, least.saturating_sub(8).max(1), line);
-        return line.extend_from_slice(&eight(value % EIGHT).to_le_bytes());
+/// A number of at least so many digits from a place on; returns their end.
+#[inline]
+fn digits(value: u64, least: usize, cell: &mut Cell, at: usize) -> usize {
+    if value < EIGHT && least <= 8 {
+        let (text, count) = short(value, least);
+        put(text, cell, at);
+        return at + count;
     }
-    let (text, count) = short(value, least);
-    put(text, count, line);
+    many(value, least, cell, at)
+}
+
+#[inline(never)]
+fn many(value: u64, least: usize, cell: &mut Cell, at: usize) -> usize {
+    let at = digits(value / EIGHT, least.saturating_sub(8).max(1), cell, at);
+    put(eight(value % EIGHT), cell, at);
+    at + 8
 }
 
 /// At least so many digits of a number below [`EIGHT`], the first in the lowest byte, and how many they are.
@@ -69,12 +99,8 @@ fn short(value: u64, least: usize) -> (u64, usize) {
     (text >> (8 * zeros), 8 - zeros)
 }
 
-/// The lowest `count` of eight bytes. All are copied, and what is too much cut off: a copy of a fixed size is
-/// the cheapest.
-fn put(text: u64, count: usize, line: &mut Vec<u8>) {
-    let end = line.len() + count;
-    line.extend_from_slice(&text.to_le_bytes());
-    line.truncate(end);
+fn put(text: u64, cell: &mut Cell, at: usize) {
+    cell[at..at + 8].copy_from_slice(&text.to_le_bytes());
 }
 
 const EIGHT: u64 = 100_000_000;
@@ -104,41 +130,44 @@ const POWERS: [u64; 20] = {
 };
 
 /// A day, counted from the first of 1970.
-pub(crate) fn date(days: i64, line: &mut Vec<u8>) {
-    let year = civil(days, line);
-    before_christ(year, line);
+#[inline]
+pub(crate) fn date(days: i64, cell: &mut Cell) -> usize {
+    let (year, end) = civil(days, cell);
+    before_christ(year, cell, end)
 }
 
 /// A day and time, counted from the turn of 1970; `is_instant`: with the offset of UTC.
-pub(crate) fn timestamp(micros: i64, is_instant: bool, line: &mut Vec<u8>) {
-    let day = micros.div_euclid(DAY_MICROS);
-    let year = civil(day, line);
-    line.push(b' ');
-    time(micros.rem_euclid(DAY_MICROS), line);
+pub(crate) fn timestamp(micros: i64, is_instant: bool, cell: &mut Cell) -> usize {
+    let (year, at) = civil(micros.div_euclid(DAY_MICROS), cell);
+    cell[at] = b' ';
+    let mut at = clock(micros.rem_euclid(DAY_MICROS), cell, at + 1);
     if is_instant {
-        line.extend_from_slice(b"+00");
+        cell[at..at + 3].copy_from_slice(b"+00");
+        at += 3;
     }
-    before_christ(year, line);
+    before_christ(year, cell, at)
 }
 
-/// Year, month and day; the year before 1 is 1 BC. Returns the year, or for a usual day some other after Christ.
-fn civil(days: i64, line: &mut Vec<u8>) -> i64 {
+/// Year, month and day; the year before 1 is 1 BC. Returns the year, or for a usual day some other after Christ,
+/// and the end.
+#[inline]
+fn civil(days: i64, cell: &mut Cell) -> (i64, usize) {
     let known = usize::try_from(days).ok().and_then(|days| USUAL_DAYS.get(days));
-    let (year, text) = match known {
-        Some(text) => (1, *text),
-        None => {
-            let (year, month, day) = year_month_day(days);
-            let shown = if year > 0 { year } else { 1 - year }.unsigned_abs();
-            if shown >= 10_000 {
-                digits(shown / 10_000, 1, line);
-            }
-            (year, eight(shown % 10_000 * 10_000 + 100 * month + day))
-        }
-    };
-    put(text, 4, line);
-    let dashes = u64::from(b'-') | u64::from(b'-') << 24;
-    put((text >> 32 & 0xffff) << 8 | (text >> 48) << 32 | dashes, 6, line);
-    year
+    let (year, text, at) = known.map_or_else(|| unusual(days, cell), |text| (1, *text, 0));
+    let dashes = u64::from(b'-') << 32 | u64::from(b'-') << 56;
+    put(text & 0xffff_ffff | (text >> 32 & 0xffff) << 40 | dashes, cell, at);
+    put(text >> 48, cell, at + 8);
+    (year, at + 10)
+}
+
+/// The year of another day, the eight digits of the day, and where they begin: digits of the year above four stand
+/// before them.
+#[inline(never)]
+fn unusual(days: i64, cell: &mut Cell) -> (i64, u64, usize) {
+    let (year, month, day) = year_month_day(days);
+    let shown = if year > 0 { year } else { 1 - year }.unsigned_abs();
+    let at = if shown < 10_000 { 0 } else { digits(shown / 10_000, 1, cell, 0) };
+    (year, eight(shown % 10_000 * 10_000 + 100 * month + day), at)
 }
 
 /// The eight digits of the days from 1970 to 2099: looking a day up costs less than working it out.
@@ -150,21 +179,27 @@ static USUAL_DAYS: LazyLock<Vec<u64>> = LazyLock::new(|| {
     (0..47_482).map(digits).collect()
 });
 
-fn before_christ(year: i64, line: &mut Vec<u8>) {
-    if year < 1 {
-        line.extend_from_slice(b" BC");
+fn before_christ(year: i64, cell: &mut Cell, at: usize) -> usize {
+    if year >= 1 {
+        return at;
     }
+    cell[at..at + 3].copy_from_slice(b" BC");
+    at + 3
 }
 
 /// A time of day with six digits of a second.
-pub(crate) fn time(micros: i64, line: &mut Vec<u8>) {
+pub(crate) fn time(micros: i64, cell: &mut Cell) -> usize {
+    clock(micros, cell, 0)
+}
+
+fn clock(micros: i64, cell: &mut Cell, at: usize) -> usize {
     let micros = micros.unsigned_abs();
     let seconds = micros / 1_000_000;
     let text = eight(seconds / 3600 * 10_000 + seconds / 60 % 60 * 100 + seconds % 60) >> 16;
     let colons = u64::from(b':') << 16 | u64::from(b':') << 40;
-    put((text & 0xffff) | (text >> 16 & 0xffff) << 24 | (text >> 32) << 48 | colons, 8, line);
-    line.push(b'.');
-    digits(micros % 1_000_000, 6, line);
+    put((text & 0xffff) | (text >> 16 & 0xffff) << 24 | (text >> 32) << 48 | colons, cell, at);
+    cell[at + 8] = b'.';
+    digits(micros % 1_000_000, 6, cell, at + 9)
 }
 
 /// The day of the Gregorian calendar so many days after the first of 1970: by eras of 400 years that begin
@@ -192,10 +227,10 @@ fn year_month_day(days: i64) -> (i64, u64, u64) {
 mod tests {
     use super::*;
 
-    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut line = Vec::new();
-        write(&mut line);
-        String::from_utf8(line).unwrap()
+    fn text(write: impl FnOnce(&mut Cell) -> usize) -> String {
+        let mut line = [b'x'; size_of::<Cell>()];
+        let end = write(&mut line);
+        String::from_utf8(line[..end].to_vec()).unwrap()
     }
 
     #[test]
@@ -222,11 +257,11 @@ mod tests {
         for exponent in 0..20_u32 {
             let power = 10_u64.pow(exponent);
             for value in [power - 1, power, power + 1, power / 9 * 8, power / 7] {
-                assert_eq!(text(|line| digits(value, 1, line)), value.to_string());
-                assert_eq!(text(|line| digits(value, 7, line)), format!("{value:07}"));
+                assert_eq!(text(|line| digits(value, 1, line, 0)), value.to_string());
+                assert_eq!(text(|line| digits(value, 7, line, 0)), format!("{value:07}"));
             }
         }
-        assert_eq!(text(|line| digits(u64::MAX, 1, line)), u64::MAX.to_string());
+        assert_eq!(text(|line| digits(u64::MAX, 1, line, 0)), u64::MAX.to_string());
         assert_eq!(text(|line| whole(i64::MIN, line)), i64::MIN.to_string());
         for scale in 0..=38_u8 {
             for value in

@@ -35,26 +35,28 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn extend(&mut self, bytes: &[u8]) {
-        self.room(bytes.len());
-        self.put_slice(bytes);
+        room(&mut self.bytes, self.length, bytes.len());
+        self.length = put_slice(bytes, &mut self.bytes, self.length);
     }
+}
 
-    fn room(&mut self, bytes: usize) {
-        if self.bytes.len() - self.length < bytes {
-            let grown = (self.length + bytes).next_power_of_two();
-            self.bytes.resize(grown, 0);
-        }
+/// Makes room for so many bytes more.
+#[inline]
+fn room(out: &mut Vec<u8>, at: usize, bytes: usize) {
+    if out.len() - at < bytes {
+        out.resize((at + bytes).next_power_of_two(), 0);
     }
+}
 
-    fn put<const N: usize>(&mut self, cell: [u8; N]) {
-        self.put_slice(&cell);
-    }
+#[inline]
+fn put<const N: usize>(cell: [u8; N], out: &mut [u8], at: usize) -> usize {
+    put_slice(&cell, out, at)
+}
 
-    fn put_slice(&mut self, cell: &[u8]) {
-        let end = self.length + cell.len();
-        self.bytes[self.length..end].copy_from_slice(cell);
-        self.length = end;
-    }
+#[inline]
+fn put_slice(cell: &[u8], out: &mut [u8], at: usize) -> usize {
+    out[at..at + cell.len()].copy_from_slice(cell);
+    at + cell.len()
 }
 
 /// The columns of a batch, ready to be read row by row.
@@ -106,6 +108,18 @@ impl Shape {
         };
         Self { scale, groups: (scale as i16 + 3) / 4, least: 10_u64.pow(digits), factor: 10_u64.pow(4 - digits) }
     }
+
+    /// All but the last group, as a number, and the last group.
+    #[inline]
+    fn part(self, size: u64) -> (u64, u64) {
+        // Dividing by a number that is known here costs a tenth.
+        let (rest, last) = match self.least {
+            100 => (size / 100, size % 100),
+            10_000 => (size / 10_000, size % 10_000),
+            least => (size / least, size % least),
+        };
+        (rest, last * self.factor)
+    }
 }
 
 impl<'a> Columns<'a> {
@@ -127,61 +141,63 @@ impl<'a> Columns<'a> {
     pub(super) fn write(&self, mut row: usize, out: &mut Output, enough: usize) -> usize {
         let count = self.columns.len() + usize::from(self.first.is_some());
         let head = (count as u16).to_be_bytes();
-        while row < self.rows && out.length < enough {
-            out.room(self.fixed);
-            out.put(head);
+        let Output { bytes, length } = out;
+        while row < self.rows && *length < enough {
+            // Where the next cell goes is carried in a register, not in memory, which would cost more than the cell.
+            let mut at = *length;
+            room(bytes, at, self.fixed);
+            at = put(head, bytes, at);
             if let Some(first) = self.first {
-                out.put(with_length::<12>(&(first + row as i64).to_be_bytes()));
+                at = put(with_length::<12>(&(first + row as i64).to_be_bytes()), bytes, at);
             }
             for column in &self.columns {
                 if let Some(nulls) = column.nulls
                     && nulls.is_null(row)
                 {
-                    out.put([0xff; 4]);
+                    at = put([0xff; 4], bytes, at);
                 } else {
-                    self.cell(&column.cells, row, out);
+                    at = self.cell(&column.cells, row, bytes, at);
                 }
             }
+            *length = at;
             row += 1;
         }
         row
     }
 
     #[inline]
-    fn cell(&self, cells: &Cells<'_>, row: usize, out: &mut Output) {
+    fn cell(&self, cells: &Cells<'_>, row: usize, out: &mut Vec<u8>, at: usize) -> usize {
         match cells {
-            Cells::Bool(array) => out.put([0, 0, 0, 1, u8::from(array.value(row))]),
-            Cells::Int2(values) => out.put(with_length::<6>(&values[row].to_be_bytes())),
-            Cells::Int4(values) => out.put(with_length::<8>(&values[row].to_be_bytes())),
-            Cells::Int8(values) => out.put(with_length::<12>(&values[row].to_be_bytes())),
-            Cells::Float4(values) => out.put(with_length::<8>(&values[row].to_be_bytes())),
-            Cells::Float8(values) => out.put(with_length::<12>(&values[row].to_be_bytes())),
-            Cells::Numeric(values, shape) => numeric(values[row], *shape, out),
-            Cells::Date(values) => out.put(with_length::<8>(&date(values[row]).to_be_bytes())),
-            Cells::Timestamp(values) => out.put(with_length::<12>(&instant(values[row]).to_be_bytes())),
-            Cells::Uuid(values) => out.put(with_length::<20>(&values[row * 16..row * 16 + 16])),
-            Cells::Bytes { views, buffers } => self.bytes(views[row], buffers, &[], out),
-            Cells::Jsonb { views, buffers } => self.bytes(views[row], buffers, &[1], out),
+            Cells::Bool(array) => put([0, 0, 0, 1, u8::from(array.value(row))], out, at),
+            Cells::Int2(values) => put(with_length::<6>(&values[row].to_be_bytes()), out, at),
+            Cells::Int4(values) => put(with_length::<8>(&values[row].to_be_bytes()), out, at),
+            Cells::Int8(values) => put(with_length::<12>(&values[row].to_be_bytes()), out, at),
+            Cells::Float4(values) => put(with_length::<8>(&values[row].to_be_bytes()), out, at),
+            Cells::Float8(values) => put(with_length::<12>(&values[row].to_be_bytes()), out, at),
+            Cells::Numeric(values, shape) => numeric(values[row], *shape, out, at),
+            Cells::Date(values) => put(with_length::<8>(&date(values[row]).to_be_bytes()), out, at),
+            Cells::Timestamp(values) => put(with_length::<12>(&instant(values[row]).to_be_bytes()), out, at),
+            Cells::Uuid(values) => put(with_length::<20>(&values[row * 16..row * 16 + 16]), out, at),
+            Cells::Bytes { views, buffers } => self.bytes(views[row], buffers, &[], out, at),
+            Cells::Jsonb { views, buffers } => self.bytes(views[row], buffers, &[1], out, at),
         }
     }
 
     /// A text or bytes, from an Arrow view: the length, then up to twelve bytes or where they are.
     #[inline]
-    fn bytes(&self, view: u128, buffers: &[Buffer], prefix: &[u8], out: &mut Output) {
+    fn bytes(&self, view: u128, buffers: &[Buffer], prefix: &[u8], out: &mut Vec<u8>, at: usize) -> usize {
         let length = view as u32;
-        out.put((length + prefix.len() as u32).to_be_bytes());
-        out.put_slice(prefix);
+        let at = put((length + prefix.len() as u32).to_be_bytes(), out, at);
+        let at = put_slice(prefix, out, at);
         if length <= 12 {
             // All twelve are copied, and those too many are written over by the next cell.
-            let inline = &view.to_le_bytes()[4..];
-            let end = out.length + 12;
-            out.bytes[out.length..end].copy_from_slice(inline);
-            out.length += length as usize;
+            put_slice(&view.to_le_bytes()[4..], out, at);
+            at + length as usize
         } else {
             let (buffer, offset) = ((view >> 64) as u32 as usize, (view >> 96) as u32 as usize);
             let text = &buffers[buffer].as_slice()[offset..offset + length as usize];
-            out.room(text.len() + self.fixed);
-            out.put_slice(text);
+            room(out, at, text.len() + self.fixed);
+            put_slice(text, out, at)
         }
     }
 }
@@ -213,53 +229,53 @@ fn instant(micros: i64) -> i64 {
 }
 
 /// Groups of four digits, the greatest first, with the place of the first.
-fn numeric(value: i128, shape: Shape, out: &mut Output) {
+#[inline]
+fn numeric(value: i128, shape: Shape, out: &mut [u8], at: usize) -> usize {
+    let (size, is_negative) = (value.unsigned_abs(), value < 0);
+    match u64::try_from(size).map(|size| shape.part(size)) {
+        Ok((rest, last)) if rest < 1_000_000_000_000 => {
+            let (higher, second) = (rest / 10_000, rest % 10_000);
+            let groups = (higher / 10_000) << 48 | (higher % 10_000) << 32 | second << 16 | last;
+            let count = (79 - groups.leading_zeros()) / 16;
+            let at = put_head(count as u16, is_negative, shape, out, at);
+            // All four are copied, and those too many are written over by the next cell.
+            put(groups.rotate_left(64 - 16 * count).to_be_bytes(), out, at);
+            at + 2 * count as usize
+        }
+        _ => long_numeric(size, is_negative, shape, out, at),
+    }
+}
+
+/// A numeric of more than four groups.
+#[inline(never)]
+fn long_numeric(size: u128, is_negative: bool, shape: Shape, out: &mut [u8], mut at: usize) -> usize {
     let mut groups = [0_u16; 12];
-    let mut at = groups.len();
-    let mut push = |group: u64| {
-        at -= 1;
-        groups[at] = group as u16;
-    };
-    let rest = value.unsigned_abs();
-    let mut rest = match u64::try_from(rest) {
-        Ok(rest) => {
-            push(rest % shape.least * shape.factor);
-            rest / shape.least
-        }
-        Err(_) => {
-            push((rest % u128::from(shape.least)) as u64 * shape.factor);
-            let mut rest = rest / u128::from(shape.least);
-            while rest > u128::from(u64::MAX) {
-                push((rest % 10_000) as u64);
-                rest /= 10_000;
-            }
-            rest as u64
-        }
-    };
+    let mut first = groups.len() - 1;
+    groups[first] = (size % u128::from(shape.least)) as u16 * shape.factor as u16;
+    let mut rest = size / u128::from(shape.least);
     while rest > 0 {
-        push(rest % 10_000);
+        first -= 1;
+        groups[first] = (rest % 10_000) as u16;
         rest /= 10_000;
     }
-    let mut digits = &groups[at..];
-    let weight = match digits {
-        [0] => {
-            digits = &[];
-            0
-        }
-        digits => digits.len() as i16 - shape.groups - 1,
-    };
-    let length = (8 + 2 * digits.len()) as u32;
-    let sign: u16 = if value < 0 { 0x4000 } else { 0 };
-    let head = (u128::from(length) << 64)
-        | (u128::from(digits.len() as u16) << 48)
-        | (u128::from(weight as u16) << 32)
-        | (u128::from(sign) << 16)
-        | u128::from(shape.scale);
-    let head = head.to_be_bytes();
-    out.put_slice(&head[4..]);
-    for digit in digits {
-        out.put(digit.to_be_bytes());
+    at = put_head((groups.len() - first) as u16, is_negative, shape, out, at);
+    for group in &groups[first..] {
+        at = put(group.to_be_bytes(), out, at);
     }
+    at
+}
+
+/// What stands before the groups of a numeric: its length, how many they are, the place of the first, the sign and
+/// the scale.
+#[inline]
+fn put_head(count: u16, is_negative: bool, shape: Shape, out: &mut [u8], at: usize) -> usize {
+    let weight = if count == 0 { 0 } else { count.cast_signed() - shape.groups - 1 };
+    let head = (u128::from(8 + 2 * count) << 64)
+        | (u128::from(count) << 48)
+        | (u128::from(weight.cast_unsigned()) << 32)
+        | (u128::from(is_negative) << 30)
+        | u128::from(shape.scale);
+    put_slice(&head.to_be_bytes()[4..], out, at)
 }
 
 fn cells<'a>(wire: Wire, array: &'a ArrayRef) -> Cells<'a> {
@@ -286,6 +302,49 @@ fn cells<'a>(wire: Wire, array: &'a ArrayRef) -> Cells<'a> {
         Wire::Bytea => {
             let array = array.as_binary_view();
             Cells::Bytes { views: array.views(), buffers: array.data_buffers() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A numeric as its digits say it, by PostgreSQL's `numeric_send`.
+    fn by_digits(value: i128, scale: u8) -> Vec<u8> {
+        let scale = usize::from(scale);
+        let digits = format!("{:0width$}", value.unsigned_abs(), width = scale + 1);
+        let (before, after) = digits.split_at(digits.len() - scale);
+        let (whole, fraction) = (before.len().div_ceil(4), after.len().div_ceil(4));
+        let text = format!(
+            "{before:0>before_width$}{after:0<after_width$}",
+            before_width = 4 * whole,
+            after_width = 4 * fraction
+        );
+        let groups: Vec<u16> = (0..text.len()).step_by(4).map(|at| text[at..at + 4].parse().unwrap()).collect();
+        let zeros = groups.iter().take_while(|group| **group == 0).count();
+        let groups = &groups[zeros..];
+        let weight = if groups.is_empty() { 0 } else { whole as i16 - 1 - zeros as i16 };
+        let mut bytes = (8 + 2 * groups.len() as u32).to_be_bytes().to_vec();
+        for short in [groups.len() as u16, weight as u16, if value < 0 { 0x4000 } else { 0 }, scale as u16] {
+            bytes.extend(short.to_be_bytes());
+        }
+        groups.iter().for_each(|group| bytes.extend(group.to_be_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_numeric_is_what_its_digits_say() {
+        for scale in 0..=38 {
+            for exponent in 0..=38 {
+                let power = 10_i128.pow(exponent);
+                for value in [power - 1, power, power + 1, power / 7 * 3, 1 - power, -power, power / 9 * 8] {
+                    let mut out = [0xaa; 64];
+                    let end = numeric(value, Shape::new(scale), &mut out, 1);
+                    assert_eq!(out[1..end], by_digits(value, scale), "{value} at scale {scale}");
+                    assert!(end - 1 <= MOST_FIXED);
+                }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 
 use super::columns::Wire;
 use super::encode::Output;
-use crate::plain::{date, decimal, shown, time, timestamp, whole};
+use crate::plain::{self, Cell, date, decimal, shown, time, timestamp, whole};
 
 /// The columns of a batch.
 pub(super) struct Columns<'a> {
@@ -32,7 +32,8 @@ impl Columns<'_> {
         while row < self.rows && out.length < enough {
             line.clear();
             if let Some(first) = self.first {
-                shown(&mut line, format_args!("{}\t", first + row as i64));
+                put(&mut line, |cell| whole(first + row as i64, cell));
+                line.push(b'\t');
             }
             for (index, (wire, array)) in self.wires.iter().zip(self.arrays).enumerate() {
                 if index > 0 {
@@ -55,31 +56,45 @@ impl Columns<'_> {
 fn cell(wire: Wire, array: &ArrayRef, row: usize, line: &mut Vec<u8>) {
     match wire {
         Wire::Bool => line.push(if array.as_boolean().value(row) { b't' } else { b'f' }),
-        Wire::Int2 => whole(array.as_primitive::<Int16Type>().value(row), line),
-        Wire::Int4 => whole(array.as_primitive::<Int32Type>().value(row), line),
-        Wire::Int8 => whole(array.as_primitive::<Int64Type>().value(row), line),
-        Wire::Float4 => shown(line, format_args!("{:e}", array.as_primitive::<Float32Type>().value(row))),
-        Wire::Float8 => shown(line, format_args!("{:e}", array.as_primitive::<Float64Type>().value(row))),
-        Wire::Numeric { scale } => decimal(array.as_primitive::<Decimal128Type>().value(row), scale, line),
-        Wire::Date => date(i64::from(array.as_primitive::<Date32Type>().value(row)), line),
-        Wire::Time => time(array.as_primitive::<Time64MicrosecondType>().value(row), line),
+        Wire::Int2 => put(line, |cell| whole(array.as_primitive::<Int16Type>().value(row), cell)),
+        Wire::Int4 => put(line, |cell| whole(array.as_primitive::<Int32Type>().value(row), cell)),
+        Wire::Int8 => put(line, |cell| whole(array.as_primitive::<Int64Type>().value(row), cell)),
+        Wire::Float4 => {
+            put(line, |cell| shown(format_args!("{:e}", array.as_primitive::<Float32Type>().value(row)), cell));
+        }
+        Wire::Float8 => {
+            put(line, |cell| shown(format_args!("{:e}", array.as_primitive::<Float64Type>().value(row)), cell));
+        }
+        Wire::Numeric { scale } => {
+            put(line, |cell| decimal(array.as_primitive::<Decimal128Type>().value(row), scale, cell));
+        }
+        Wire::Date => put(line, |cell| date(i64::from(array.as_primitive::<Date32Type>().value(row)), cell)),
+        Wire::Time => put(line, |cell| time(array.as_primitive::<Time64MicrosecondType>().value(row), cell)),
         Wire::Timestamp => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
             let is_instant = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
-            timestamp(micros, is_instant, line);
+            put(line, |cell| timestamp(micros, is_instant, cell));
         }
-        Wire::Uuid => {
-            for byte in array.as_fixed_size_binary().value(row) {
-                shown(line, format_args!("{byte:02x}"));
-            }
-        }
+        Wire::Uuid => hex(array.as_fixed_size_binary().value(row), line),
         Wire::Bytea => {
             line.extend_from_slice(br"\\x");
-            for byte in array.as_binary_view().value(row) {
-                shown(line, format_args!("{byte:02x}"));
-            }
+            hex(array.as_binary_view().value(row), line);
         }
         Wire::Text | Wire::Jsonb | Wire::Unknown => escaped(array.as_string_view().value(row), line),
+    }
+}
+
+/// Writes a value that fits a cell.
+fn put(line: &mut Vec<u8>, write: impl FnOnce(&mut Cell) -> usize) {
+    let at = line.len();
+    line.resize(at + size_of::<Cell>(), 0);
+    let length = write(plain::cell(line, at));
+    line.truncate(at + length);
+}
+
+fn hex(bytes: &[u8], line: &mut Vec<u8>) {
+    for byte in bytes {
+        line.extend_from_slice(&plain::hex(*byte));
     }
 }
 

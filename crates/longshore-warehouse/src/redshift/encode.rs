@@ -19,7 +19,7 @@ use zstd::stream::raw::CParameter;
 use zstd::zstd_safe::ParamSwitch;
 
 use super::columns::Wire;
-use crate::plain::{date, decimal, digits, shown, time, timestamp, whole};
+use crate::plain::{Cell, cell, date, decimal, hex, shown, time, timestamp, whole};
 
 /// The most bytes of a row that COPY takes.
 const MOST_ROW: usize = 4 << 20;
@@ -38,7 +38,7 @@ impl NullToken {
         &self.0
     }
 
-    /// Whether a text reads like it; blanks around it might not count.
+    /// Whether a text reads like it; blanks around it might not count. A text of a few bytes never does.
     fn is(&self, text: &str) -> bool {
         text.len() >= self.0.len() && text.trim() == self.0
     }
@@ -73,6 +73,8 @@ pub(super) struct Columns<'a> {
     /// Index of the object, where rows are numbered.
     object: Option<u32>,
     lines: &'a [u64],
+    /// Room for a row but for its texts.
+    fixed: usize,
 }
 
 struct Column<'a> {
@@ -124,91 +126,197 @@ impl<'a> Columns<'a> {
                 Wire::Bytes => Cells::Bytes(array.as_binary_view()),
             },
         });
-        Self { columns: columns.collect(), null, object, lines }
+        let columns: Vec<_> = columns.collect();
+        // Each with its comma; the number of the object and of the row too.
+        let fixed = (columns.len() + 2) * (size_of::<Cell>() + 1);
+        Self { columns, null, object, lines, fixed }
     }
 
     /// Writes rows from `row` on until the chunk holds `enough` bytes or all are written; returns the
     /// first row that is not.
     pub(super) fn write(&self, mut row: usize, chunk: &mut Chunk, enough: usize) -> Result<usize, Misfit> {
-        while row < self.lines.len() && chunk.bytes.len() < enough {
-            let begin = chunk.bytes.len();
-            if let Some(object) = self.object {
-                digits(object.into(), 1, &mut chunk.bytes);
-                chunk.bytes.push(b',');
-                digits(self.lines[row], 1, &mut chunk.bytes);
-                chunk.bytes.push(b',');
+        let mut end = chunk.bytes.len();
+        let mut outcome = Ok(());
+        while row < self.lines.len() && end < enough {
+            match self.row(row, chunk, end) {
+                Ok(at) if at - end > MOST_ROW => outcome = Err(Misfit::TooLong { row }),
+                Ok(at) => end = at,
+                Err(misfit) => outcome = Err(misfit),
             }
-            for (index, column) in self.columns.iter().enumerate() {
-                if column.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                    chunk.bytes.extend_from_slice(self.null.as_str().as_bytes());
-                } else {
-                    self.cell(&column.cells, row, index, chunk)?;
-                }
-                chunk.bytes.push(b',');
-            }
-            if let Some(end) = chunk.bytes.last_mut() {
-                *end = b'\n';
-            }
-            if chunk.bytes.len() - begin > MOST_ROW {
-                return Err(Misfit::TooLong { row });
+            if outcome.is_err() {
+                break;
             }
             chunk.rows += 1;
             row += 1;
         }
-        Ok(row)
+        // What was made as room for more.
+        chunk.bytes.truncate(end);
+        outcome.map(|()| row)
     }
 
-    fn cell(&self, cells: &Cells<'_>, row: usize, column: usize, chunk: &mut Chunk) -> Result<(), Misfit> {
+    /// Writes a row from a place on; returns its end. That is carried in a register from cell to cell, not in
+    /// memory, which would cost more than the digits.
+    #[inline]
+    fn row(&self, row: usize, chunk: &mut Chunk, mut at: usize) -> Result<usize, Misfit> {
         let out = &mut chunk.bytes;
-        match cells {
-            Cells::Bool(array) => out.push(if array.value(row) { b't' } else { b'f' }),
-            Cells::Int2(values) => whole(values[row], out),
-            Cells::Int4(values) => whole(values[row], out),
-            Cells::Int8(values) => whole(values[row], out),
-            Cells::Float4(values) => float(values[row], out),
-            Cells::Float8(values) => float(values[row], out),
-            Cells::Decimal(values, scale) => decimal(values[row], *scale, out),
-            Cells::Date(values) => date(i64::from(values[row]), out),
-            Cells::Time(values) => time(values[row], out),
-            Cells::Timestamp(values, is_instant) => timestamp(values[row], *is_instant, out),
-            Cells::Bytes(array) => {
-                let bytes = array.value(row);
-                if bytes.is_empty() {
-                    return Err(Misfit::NoBytes { row, column });
-                }
-                for byte in bytes {
-                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-                }
-            }
-            Cells::Text(array) => {
-                let text = array.value(row);
-                if self.null.is(text) {
-                    return Err(Misfit::Token);
-                }
-                let marks = text_cell(text, out);
-                if marks & NUL != 0 {
-                    return Err(Misfit::Nul { row, column });
-                }
-                chunk.has_breaks |= marks & BREAK != 0;
+        make_room(out, at, self.fixed);
+        if let Some(object) = self.object {
+            for number in [u64::from(object), self.lines[row]] {
+                at += whole(number.cast_signed(), cell(out, at));
+                out[at] = b',';
+                at += 1;
             }
         }
-        Ok(())
+        for (index, column) in self.columns.iter().enumerate() {
+            if column.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                at = put(self.null.as_str().as_bytes(), out, at);
+            } else {
+                at = match &column.cells {
+                    Cells::Bool(array) => put(if array.value(row) { b"t" } else { b"f" }, out, at),
+                    Cells::Int2(values) => at + whole(values[row], cell(out, at)),
+                    Cells::Int4(values) => at + whole(values[row], cell(out, at)),
+                    Cells::Int8(values) => at + whole(values[row], cell(out, at)),
+                    Cells::Float4(values) => at + float(values[row], cell(out, at)),
+                    Cells::Float8(values) => at + float(values[row], cell(out, at)),
+                    Cells::Decimal(values, scale) => at + decimal(values[row], *scale, cell(out, at)),
+                    Cells::Date(values) => at + date(i64::from(values[row]), cell(out, at)),
+                    Cells::Time(values) => at + time(values[row], cell(out, at)),
+                    Cells::Timestamp(values, is_instant) => at + timestamp(values[row], *is_instant, cell(out, at)),
+                    Cells::Bytes(array) => {
+                        self.bytes(array.value(row), out, at).ok_or(Misfit::NoBytes { row, column: index })?
+                    }
+                    Cells::Text(array) => match inline(array.views()[row], out, at) {
+                        Some(at) => at,
+                        None => {
+                            let (at, marks) = self.text(array.value(row), out, at)?;
+                            if marks & NUL != 0 {
+                                return Err(Misfit::Nul { row, column: index });
+                            }
+                            chunk.has_breaks |= marks & BREAK != 0;
+                            at
+                        }
+                    },
+                };
+            }
+            out[at] = b',';
+            at += 1;
+        }
+        if let Some(end) = out[..at].last_mut() {
+            *end = b'\n';
+        }
+        Ok(at)
+    }
+
+    /// Bytes by their digits; `None` if there are none.
+    fn bytes(&self, bytes: &[u8], out: &mut Vec<u8>, mut at: usize) -> Option<usize> {
+        make_room(out, at, 2 * bytes.len() + self.fixed);
+        for byte in bytes {
+            at = put(&hex(*byte), out, at);
+        }
+        (!bytes.is_empty()).then_some(at)
+    }
+
+    /// A text; in quotes where a byte asks for it, a blank stands at an end, or a byte order mark before it.
+    /// Returns its end and its marks.
+    fn text(&self, text: &str, out: &mut Vec<u8>, mut at: usize) -> Result<(usize, u8), Misfit> {
+        if self.null.is(text) {
+            return Err(Misfit::Token);
+        }
+        let bytes = text.as_bytes();
+        make_room(out, at, 2 * bytes.len() + self.fixed);
+        let marks = marks(bytes);
+        let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
+        // At the start of a part this one could be taken for the file's own.
+        let is_mark = text.starts_with('\u{feff}');
+        if marks & QUOTED == 0 && !is_blank(bytes.first()) && !is_blank(bytes.last()) && !is_mark {
+            return Ok((put(bytes, out, at), marks));
+        }
+        at = put(b"\"", out, at);
+        if marks & QUOTE == 0 {
+            at = put(bytes, out, at);
+        } else {
+            for piece in bytes.split_inclusive(|byte| *byte == b'"') {
+                at = put(piece, out, at);
+                if piece.ends_with(b"\"") {
+                    at = put(b"\"", out, at);
+                }
+            }
+        }
+        Ok((put(b"\"", out, at), marks))
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Bytes by which room grows at least: it is filled with zeros, best shortly before it is used.
+const ROOM: usize = 64 << 10;
+
+/// Makes room for so many bytes more.
+#[inline]
+fn make_room(out: &mut Vec<u8>, at: usize, bytes: usize) {
+    if out.len() - at < bytes {
+        let most = out.capacity().min(at + ROOM);
+        out.resize(most.max(at + bytes), 0);
+    }
+}
+
+#[inline]
+fn put(bytes: &[u8], out: &mut [u8], at: usize) -> usize {
+    out[at..at + bytes.len()].copy_from_slice(bytes);
+    at + bytes.len()
+}
+
+/// The longest text that lies in its view, above its length.
+const INLINE: u32 = 12;
+
+/// Writes the text of a view as it is, if it lies there and nothing in it asks for more; returns its end.
+#[inline]
+fn inline(view: u128, out: &mut [u8], at: usize) -> Option<usize> {
+    let length = view as u32;
+    if length > INLINE {
+        return None;
+    }
+    if length == 0 {
+        return Some(at);
+    }
+    let text = view >> 32;
+    let (first, last) = (text as u8, (text >> (8 * (length - 1))) as u8);
+    let is_plain = first > b' '
+        && last > b' '
+        && !asks(text | u128::MAX << (8 * length))
+        && text as u32 & 0xff_ffff != BYTE_ORDER_MARK;
+    if !is_plain {
+        return None;
+    }
+    // All are copied, and what is too much is written over by what follows.
+    let cell = cell(out, at);
+    cell[..16].copy_from_slice(&text.to_le_bytes());
+    Some(at + length as usize)
+}
+
+/// U+FEFF as a text begins with it.
+const BYTE_ORDER_MARK: u32 = u32::from_le_bytes([0xef, 0xbb, 0xbf, 0]);
+
+/// Whether one of sixteen bytes may have a mark.
+#[inline]
+fn asks(bytes: u128) -> bool {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    // The highest bit of each byte, or of one above such a byte, that is below a number: all of them are needed,
+    // or none.
+    let below = |bytes: u128, number: u8| bytes.wrapping_sub(ONES * u128::from(number)) & !bytes;
+    let equals = |byte: u8| below(bytes ^ (ONES * u128::from(byte)), 1);
+    (below(bytes, b'\r' + 1) | equals(b',') | equals(b'"')) & (ONES << 7) != 0
+}
 
 /// A number by as many digits as it needs, with an exponent where zeros would be many.
-fn float<T: fmt::Display + fmt::LowerExp + Into<f64> + Copy>(value: T, out: &mut Vec<u8>) {
+fn float<T: fmt::Display + fmt::LowerExp + Into<f64> + Copy>(value: T, cell: &mut Cell) -> usize {
     let size: f64 = value.into();
     if size.is_nan() {
-        out.extend_from_slice(b"NaN");
+        put(b"NaN", cell, 0)
     } else if size.is_infinite() {
-        out.extend_from_slice(if size > 0.0 { b"Infinity" } else { b"-Infinity" });
+        put(if size > 0.0 { b"Infinity" } else { b"-Infinity" }, cell, 0)
     } else if size == 0.0 || (1e-5..1e16).contains(&size.abs()) {
-        shown(out, format_args!("{value}"));
+        shown(format_args!("{value}"), cell)
     } else {
-        shown(out, format_args!("{value:e}"));
+        shown(format_args!("{value:e}"), cell)
     }
 }
 
@@ -237,33 +345,6 @@ fn marks(bytes: &[u8]) -> u8 {
     let asks = |sixteen: &&[u8; 16]| sixteen.iter().fold(0, |any, byte| any | is_marked(*byte)) != 0;
     let (sixteens, _) = bytes.as_chunks::<16>();
     sixteens.iter().chain([last]).filter(asks).fold(0, |marks, sixteen| marks | one_by_one(sixteen))
-}
-
-/// Writes a text; in quotes where a byte asks for it, a blank stands at an end, or a byte order mark before it.
-/// Returns its marks.
-fn text_cell(text: &str, out: &mut Vec<u8>) -> u8 {
-    let bytes = text.as_bytes();
-    let marks = marks(bytes);
-    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
-    // At the start of a part this one could be taken for the file's own.
-    let is_mark = text.starts_with('\u{feff}');
-    if marks & QUOTED == 0 && !is_blank(bytes.first()) && !is_blank(bytes.last()) && !is_mark {
-        out.extend_from_slice(bytes);
-        return marks;
-    }
-    out.push(b'"');
-    if marks & QUOTE == 0 {
-        out.extend_from_slice(bytes);
-    } else {
-        for piece in bytes.split_inclusive(|byte| *byte == b'"') {
-            out.extend_from_slice(piece);
-            if piece.ends_with(b"\"") {
-                out.push(b'"');
-            }
-        }
-    }
-    out.push(b'"');
-    marks
 }
 
 /// How hard zstd tries: level 3 takes half again as much time and saves hundredths.
@@ -298,7 +379,7 @@ mod tests {
     use super::*;
 
     fn token() -> NullToken {
-        NullToken("TOKEN".to_owned())
+        NullToken("TOKEN_OF_TESTS".to_owned())
     }
 
     fn lines(wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
@@ -325,7 +406,7 @@ mod tests {
 
     #[test]
     fn null_is_the_token_and_the_empty_text_is_empty() {
-        assert_eq!(texts(&[None, Some("")]).unwrap(), "7,2,TOKEN\n7,3,\n");
+        assert_eq!(texts(&[None, Some("")]).unwrap(), "7,2,TOKEN_OF_TESTS\n7,3,\n");
     }
 
     #[test]
@@ -335,8 +416,8 @@ mod tests {
             vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(texts)]
         };
         let written = |object| lines_of(object, &[Wire::Int8, Wire::Text], columns()).unwrap().bytes;
-        assert_eq!(written(None), b"1,x\n2,TOKEN\n");
-        assert_eq!(written(Some(3)), b"3,2,1,x\n3,3,2,TOKEN\n");
+        assert_eq!(written(None), b"1,x\n2,TOKEN_OF_TESTS\n");
+        assert_eq!(written(Some(3)), b"3,2,1,x\n3,3,2,TOKEN_OF_TESTS\n");
     }
 
     #[test]
@@ -362,10 +443,32 @@ mod tests {
     }
 
     #[test]
+    fn every_character_stands_in_quotes_where_it_has_to_at_every_place() {
+        let others = "xxxxxxxxxxxxxxxxxxxxxxxx";
+        for length in 1..=20 {
+            for place in 0..length {
+                for character in ('\u{1}'..='\u{7f}').chain(['\u{e9}', '\u{feff}']) {
+                    let text = format!("{}{character}{}", &others[..place], &others[place + 1..length]);
+                    let is_end = place == 0 || place + 1 == length;
+                    let is_quoted = match character {
+                        ',' | '"' | '\n' | '\r' => true,
+                        '\u{feff}' => place == 0,
+                        other => is_end && other <= ' ',
+                    };
+                    let written = if is_quoted { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.clone() };
+                    assert_eq!(texts(&[Some(&text)]).unwrap(), format!("7,2,{written}\n"), "{text:?}");
+                }
+                let text = format!("{}\0{}", &others[..place], &others[place + 1..length]);
+                assert_eq!(texts(&[Some(&text)]), Err(Misfit::Nul { row: 0, column: 0 }));
+            }
+        }
+    }
+
+    #[test]
     fn a_text_that_reads_like_the_token_ends_the_load() {
-        assert_eq!(texts(&[Some("x"), Some("TOKEN")]), Err(Misfit::Token));
-        assert_eq!(texts(&[Some(" TOKEN ")]), Err(Misfit::Token));
-        assert_eq!(texts(&[Some("TOKENS")]).unwrap(), "7,2,TOKENS\n");
+        assert_eq!(texts(&[Some("x"), Some("TOKEN_OF_TESTS")]), Err(Misfit::Token));
+        assert_eq!(texts(&[Some(" TOKEN_OF_TESTS ")]), Err(Misfit::Token));
+        assert_eq!(texts(&[Some("TOKEN_OF_TESTS!")]).unwrap(), "7,2,TOKEN_OF_TESTS!\n");
         assert_ne!(NullToken::draw(), NullToken::draw());
     }
 
@@ -434,7 +537,7 @@ mod tests {
                 .collect();
             let chunk = lines(&vec![Wire::Text; cells.len()], columns).unwrap();
             let record = String::from_utf8(chunk.bytes).unwrap();
-            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| "TOKEN".to_owned()));
+            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| token().0));
             proptest::prop_assert_eq!(&fields(record.strip_suffix('\n').unwrap())[2..], &expected.collect::<Vec<_>>()[..]);
         }
     }
