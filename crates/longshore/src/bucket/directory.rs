@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
 use longshore_warehouse::Finding;
 
 use super::{Body, Bucket, BucketError, Claim, Kind, Move, Moved, Object, ObjectKey, Page, Prefixes};
@@ -117,8 +117,14 @@ impl Bucket for Directory {
 
     async fn read(&self, object: &Object) -> Result<Body, BucketError> {
         let object = object.clone();
-        let open = self.on_disk(move |disk| reading::Reading::open(disk, object)).await?;
-        Ok(open.stream())
+        let opened = self.on_disk(move |disk| {
+            let mut reading = reading::Reading::open(disk, object)?;
+            Ok((reading.whole()?, reading))
+        });
+        match opened.await? {
+            (Some(bytes), _) => Ok(stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()),
+            (None, reading) => Ok(reading.stream()),
+        }
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), BucketError> {

@@ -28,26 +28,23 @@ pub(super) fn relocate(
 ) -> Result<Moved, BucketError> {
     let from = disk.path(&object.key)?;
     let claim = claim_path(disk, identity, &object.key);
-    if disk.regular(&claim)?.is_none() {
-        match disk.regular(&from)? {
-            Some(metadata) if disk::etag(&metadata) == object.etag => {}
-            now => return whereabouts(disk, object, now.is_some(), [to, otherwise]),
-        }
-        if !take(disk, &from, &claim)? && disk.regular(&claim)?.is_none() {
-            return whereabouts(disk, object, false, [to, otherwise]);
-        }
+    let now = disk.regular(&from)?;
+    let is_as_read = now.as_ref().is_some_and(|metadata| disk::etag(metadata) == object.etag);
+    let taken = is_as_read && take(disk, &from, &claim)?;
+    if !taken && disk.regular(&claim)?.is_none() {
+        return whereabouts(disk, object, now.is_some() && !is_as_read, [to, otherwise]);
     }
-    match disk.regular(&claim)? {
-        Some(metadata) if disk::etag(&metadata) == object.etag => {}
+    let claimed = match disk.regular(&claim)? {
+        Some(metadata) if disk::etag(&metadata) == object.etag => metadata,
         Some(_) => {
             put_back(disk, &claim, &from)?;
             return Ok(Moved::Changed);
         }
         // Another process repeats the same move and was faster.
         None => return whereabouts(disk, object, false, [to, otherwise]),
-    }
+    };
     crash_point("copy");
-    let placed = place(disk, &claim, object, [to, otherwise]);
+    let placed = place(disk, &claim, claimed, object, [to, otherwise]);
     crash_point("delete");
     if placed.is_err() {
         // Nothing stays out of sight because its new place is not fit for it. If even that fails
@@ -105,7 +102,11 @@ pub(super) fn unclaim(disk: &Disk, claim: &Claim) -> Result<Moved, BucketError> 
 
 /// Finishes the move of a claimed file.
 pub(super) fn finish(disk: &Disk, claim: &Claim, to: &ObjectKey, otherwise: &ObjectKey) -> Result<Moved, BucketError> {
-    place(disk, &claim_path(disk, &claim.identity, &claim.key), &claim.object, [to, otherwise])
+    let path = claim_path(disk, &claim.identity, &claim.key);
+    match disk.regular(&path)? {
+        Some(claimed) => place(disk, &path, claimed, &claim.object, [to, otherwise]),
+        None => whereabouts(disk, &claim.object, false, [to, otherwise]),
+    }
 }
 
 fn claims_root(disk: &Disk) -> PathBuf {
@@ -184,15 +185,23 @@ fn put_back(disk: &Disk, claim: &Path, to: &Path) -> Result<bool, BucketError> {
 }
 
 /// Puts a claimed file at the first of its new places that is free or already its own.
-fn place(disk: &Disk, claim: &Path, object: &Object, places: [&ObjectKey; 2]) -> Result<Moved, BucketError> {
+fn place(
+    disk: &Disk,
+    claim: &Path,
+    claimed: Metadata,
+    object: &Object,
+    places: [&ObjectKey; 2],
+) -> Result<Moved, BucketError> {
+    let mut claimed = Some(claimed);
     for key in places {
-        let Some(metadata) = disk.regular(claim)? else { return whereabouts(disk, object, false, places) };
+        let Some(metadata) = claimed else { break };
         if place_at(disk, claim, &metadata, &disk.path(key)?)? {
             tidy(disk, claim);
             return Ok(Moved::To(key.clone()));
         }
+        claimed = disk.regular(claim)?;
     }
-    if disk.regular(claim)?.is_none() {
+    if claimed.is_none() {
         return whereabouts(disk, object, false, places);
     }
     let message = format!("cannot move `{}`: `{}` and `{}` are taken", object.key, places[0], places[1]);

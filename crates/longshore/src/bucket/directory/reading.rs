@@ -1,4 +1,4 @@
-//! Reads a file as it was listed, ahead of whoever takes the bytes.
+//! Reads a file as it was listed: a small one at once, a large one ahead of whoever takes the bytes.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -37,8 +37,6 @@ impl Reading {
             Err(rustix::io::Errno::LOOP) => return Err(changed(&object)),
             Err(errno) => return Err(disk.fault("read", &path, errno.into())),
         };
-        // Only a hint: a file system without it reads all the same.
-        rustix::fs::fadvise(&file, 0, None, Advice::Sequential).ok();
         let disk = Disk::new(disk.root().to_owned(), disk.settle);
         let reading = Self { file, path, object, disk };
         reading.is_as_listed()?;
@@ -54,8 +52,25 @@ impl Reading {
         }
     }
 
+    /// A small file: all of it, read where it was opened, which saves a thread and its hand-overs. `None`: it is
+    /// large.
+    pub(super) fn whole(&mut self) -> Result<Option<Bytes>, BucketError> {
+        let size = self.object.size;
+        if size > CHUNK {
+            return Ok(None);
+        }
+        let bytes = self.chunk(size).map_err(|error| self.disk.fault("read", &self.path, error))?;
+        if bytes.len() as u64 != size {
+            return Err(changed(&self.object));
+        }
+        self.prove()?;
+        Ok(Some(Bytes::from(bytes)))
+    }
+
     /// The bytes, then the proof that they were those of the listing.
     pub(super) fn stream(self) -> Body {
+        // Only a hint: a file system without it reads all the same.
+        rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential).ok();
         let (sender, receiver) = mpsc::channel(AHEAD);
         let task = tokio::task::spawn_blocking(move || self.send(&sender));
         stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async move {
@@ -87,6 +102,11 @@ impl Reading {
                 return Ok(());
             }
         }
+        self.prove()
+    }
+
+    /// What was read is what was listed, and still lies there.
+    fn prove(&self) -> Result<(), BucketError> {
         self.is_as_listed()?;
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if disk::etag(&metadata) == self.object.etag => Ok(()),
