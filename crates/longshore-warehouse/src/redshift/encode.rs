@@ -223,8 +223,10 @@ impl<'a> Columns<'a> {
             return Err(Misfit::Token);
         }
         let bytes = text.as_bytes();
-        make_room(out, at, 2 * bytes.len() + self.fixed);
         let marks = marks(bytes);
+        // Each quote may be one of two.
+        let most = if marks & QUOTE == 0 { bytes.len() } else { 2 * bytes.len() };
+        make_room(out, at, most + self.fixed);
         let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
         // At the start of a part this one could be taken for the file's own.
         let is_mark = text.starts_with('\u{feff}');

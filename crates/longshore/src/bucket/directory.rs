@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::Either;
 use futures::stream::{self, BoxStream, StreamExt};
 use longshore_warehouse::Finding;
 
@@ -118,13 +119,13 @@ impl Bucket for Directory {
     async fn read(&self, object: &Object) -> Result<Body, BucketError> {
         let object = object.clone();
         let opened = self.on_disk(move |disk| {
-            let mut reading = reading::Reading::open(disk, object)?;
-            Ok((reading.whole()?, reading))
+            let reading = reading::Reading::open(disk, object)?;
+            Ok(if reading.is_small() { Either::Left(reading.whole()?) } else { Either::Right(reading) })
         });
-        match opened.await? {
-            (Some(bytes), _) => Ok(stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()),
-            (None, reading) => Ok(reading.stream()),
-        }
+        Ok(match opened.await? {
+            Either::Left(bytes) => stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed(),
+            Either::Right(large) => large.stream(),
+        })
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes) -> Result<(), BucketError> {

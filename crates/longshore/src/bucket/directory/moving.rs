@@ -28,11 +28,12 @@ pub(super) fn relocate(
 ) -> Result<Moved, BucketError> {
     let from = disk.path(&object.key)?;
     let claim = claim_path(disk, identity, &object.key);
-    let now = disk.regular(&from)?;
-    let is_as_read = now.as_ref().is_some_and(|metadata| disk::etag(metadata) == object.etag);
+    let now = disk.regular(&from);
+    let is_as_read = matches!(&now, Ok(Some(metadata)) if disk::etag(metadata) == object.etag);
     let taken = is_as_read && take(disk, &from, &claim)?;
+    // What is claimed already goes on, whatever lies at its old key.
     if !taken && disk.regular(&claim)?.is_none() {
-        return whereabouts(disk, object, now.is_some() && !is_as_read, [to, otherwise]);
+        return whereabouts(disk, object, now?.is_some() && !is_as_read, [to, otherwise]);
     }
     let claimed = match disk.regular(&claim)? {
         Some(metadata) if disk::etag(&metadata) == object.etag => metadata,

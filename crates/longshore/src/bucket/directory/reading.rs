@@ -52,25 +52,25 @@ impl Reading {
         }
     }
 
-    /// A small file: all of it, read where it was opened, which saves a thread and its hand-overs. `None`: it is
-    /// large.
-    pub(super) fn whole(&mut self) -> Result<Option<Bytes>, BucketError> {
+    /// Whether one chunk is all of it.
+    pub(super) fn is_small(&self) -> bool {
+        self.object.size <= CHUNK
+    }
+
+    /// All bytes, proven to be those of the listing. A small file is read where it was opened, which saves a thread
+    /// and its hand-overs.
+    pub(super) fn whole(mut self) -> Result<Bytes, BucketError> {
         let size = self.object.size;
-        if size > CHUNK {
-            return Ok(None);
-        }
         let bytes = self.chunk(size).map_err(|error| self.disk.fault("read", &self.path, error))?;
         if bytes.len() as u64 != size {
             return Err(changed(&self.object));
         }
         self.prove()?;
-        Ok(Some(Bytes::from(bytes)))
+        Ok(Bytes::from(bytes))
     }
 
     /// The bytes, then the proof that they were those of the listing.
     pub(super) fn stream(self) -> Body {
-        // Only a hint: a file system without it reads all the same.
-        rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential).ok();
         let (sender, receiver) = mpsc::channel(AHEAD);
         let task = tokio::task::spawn_blocking(move || self.send(&sender));
         stream::unfold((receiver, Some(task)), |(mut receiver, mut task)| async move {
@@ -91,6 +91,8 @@ impl Reading {
     }
 
     fn send(mut self, chunks: &mpsc::Sender<Bytes>) -> Result<(), BucketError> {
+        // Only a hint: a file system without it reads all the same.
+        rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential).ok();
         let mut left = self.object.size;
         while left > 0 {
             let chunk = self.chunk(left.min(CHUNK)).map_err(|error| self.disk.fault("read", &self.path, error))?;
