@@ -183,9 +183,9 @@ fn tables(server: &Server) {
         let copies = files.iter().enumerate().map(|(nth, file)| copy(&names[nth % TABLES], file));
         let binary = |name: &str| project.folder.join(format!("{name}.binary"));
         let made = names.iter().map(|name| format!("\\copy {name} TO '{}' (FORMAT binary)", binary(name).display()));
-        let script: Vec<String> =
-            copies.chain(made).chain([format!("TRUNCATE {}; CHECKPOINT;", names.join(", "))]).collect();
+        let script: Vec<String> = copies.chain(made).chain([format!("TRUNCATE {};", names.join(", "))]).collect();
         project.psql(&script.join("\n"));
+        project.server.sql("CHECKPOINT");
         let half = |names: &[String]| {
             let load = |name: &String| format!("\\copy {name} FROM '{}' (FORMAT binary)", binary(name).display());
             names.iter().map(load).collect::<Vec<_>>().join("\n")
