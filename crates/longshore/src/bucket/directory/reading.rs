@@ -127,3 +127,50 @@ impl Reading {
 fn changed(object: &Object) -> BucketError {
     BucketError::new(Kind::Changed, format!("`{}` is not the file any more that was listed", object.key))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::bucket::ObjectKey;
+
+    /// What reading a small file gives to which something happens once it is open.
+    fn meanwhile(size: usize, action: impl FnOnce(&Path)) -> Result<Bytes, Kind> {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.csv");
+        fs::write(&path, vec![b'x'; size]).unwrap();
+        let disk = Disk::new(root.path().to_owned(), Duration::ZERO);
+        let object = disk.object(&ObjectKey::new("a.csv")).unwrap().unwrap();
+        let reading = Reading::open(&disk, object).unwrap();
+        assert!(reading.is_small());
+        action(&path);
+        reading.whole().map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_small_file_is_read_whole() {
+        for size in [0, 1, CHUNK as usize] {
+            assert_eq!(meanwhile(size, |_| {}).unwrap(), vec![b'x'; size]);
+        }
+    }
+
+    #[test]
+    fn a_small_file_that_changes_while_it_is_read_has_changed() {
+        let open = |path: &Path| File::options().append(true).open(path).unwrap();
+        let grow = |path: &Path| open(path).write_all(b"more").unwrap();
+        let shrink = |path: &Path| open(path).set_len(3).unwrap();
+        let touch = |path: &Path| open(path).set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        let replace = |path: &Path| {
+            fs::write(path.with_extension("new"), vec![b'x'; 10]).unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        };
+        let actions: [&dyn Fn(&Path); 4] = [&grow, &shrink, &touch, &replace];
+        for action in actions {
+            assert_eq!(meanwhile(10, action).unwrap_err(), Kind::Changed);
+        }
+        assert_eq!(meanwhile(10, |path| fs::remove_file(path).unwrap()).unwrap_err(), Kind::Gone);
+    }
+}

@@ -368,6 +368,16 @@ async fn a_crash_between_two_names_of_one_file_leaves_one() {
 }
 
 #[tokio::test]
+async fn what_is_claimed_goes_on_where_its_old_place_cannot_be_looked_at() {
+    let bench = DirectoryBench::new();
+    let (object, _) = claimed(&bench).await;
+    fs::remove_dir(bench.path("pending/sub")).unwrap();
+    symlink("sub", bench.path("pending/sub")).unwrap();
+    assert_eq!(relocate(&bench.bucket, &object, "processed/a.csv", "processed/a-1.csv").await, to("processed/a.csv"));
+    assert_eq!(bench.body("processed/a.csv").unwrap(), b"1");
+}
+
+#[tokio::test]
 async fn a_file_that_changed_after_it_was_read_is_put_back() {
     let bench = DirectoryBench::new();
     let (object, _) = claimed(&bench).await;
