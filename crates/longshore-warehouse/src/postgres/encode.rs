@@ -112,7 +112,7 @@ impl Shape {
     /// All but the last group, as a number, and the last group.
     #[inline]
     fn part(self, size: u64) -> (u64, u64) {
-        // Dividing by a number that is known here costs a tenth.
+        // Dividing by a number that the compiler knows is a multiplication.
         let (rest, last) = match self.least {
             100 => (size / 100, size % 100),
             10_000 => (size / 10_000, size % 10_000),
@@ -143,7 +143,7 @@ impl<'a> Columns<'a> {
         let head = (count as u16).to_be_bytes();
         let Output { bytes, length } = out;
         while row < self.rows && *length < enough {
-            // Where the next cell goes is carried in a register, not in memory, which would cost more than the cell.
+            // Where the next cell goes is a local, so that it can stay in a register from cell to cell.
             let mut at = *length;
             room(bytes, at, self.fixed);
             at = put(head, bytes, at);

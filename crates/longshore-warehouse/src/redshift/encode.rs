@@ -154,8 +154,8 @@ impl<'a> Columns<'a> {
         outcome.map(|()| row)
     }
 
-    /// Writes a row from a place on; returns its end. That is carried in a register from cell to cell, not in
-    /// memory, which would cost more than the digits.
+    /// Writes a row from a place on; returns its end. The place is a local, so that it can stay in a register from
+    /// cell to cell.
     #[inline]
     fn row(&self, row: usize, chunk: &mut Chunk, mut at: usize) -> Result<usize, Misfit> {
         let out = &mut chunk.bytes;

@@ -127,8 +127,7 @@ const OTHER_DAY: &str = "expected a day from 0001-01-01 to 9999-12-31";
 
 /// The first row that is a misfit. What lies under a NULL is looked at only where something is wrong.
 fn misfit(array: &ArrayRef, rows: Range<usize>, is_misfit: impl Fn(usize) -> bool) -> Option<usize> {
-    // All are looked at, several at a time, which takes less than a way out at each.
-    if !rows.clone().fold(false, |any, row| any | is_misfit(row)) {
+    if !rows.clone().any(&is_misfit) {
         return None;
     }
     rows.into_iter().find(|row| is_misfit(*row) && array.is_valid(*row))

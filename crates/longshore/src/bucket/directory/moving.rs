@@ -30,19 +30,18 @@ pub(super) fn relocate(
     let claim = claim_path(disk, identity, &object.key);
     let now = disk.regular(&from);
     let is_as_read = matches!(&now, Ok(Some(metadata)) if disk::etag(metadata) == object.etag);
-    let taken = is_as_read && take(disk, &from, &claim)?;
-    // What is claimed already goes on, whatever lies at its old key.
-    if !taken && disk.regular(&claim)?.is_none() {
-        return whereabouts(disk, object, now?.is_some() && !is_as_read, [to, otherwise]);
+    if is_as_read {
+        take(disk, &from, &claim)?;
     }
+    // What was claimed before goes on, whatever lies at its old key.
     let claimed = match disk.regular(&claim)? {
         Some(metadata) if disk::etag(&metadata) == object.etag => metadata,
         Some(_) => {
             put_back(disk, &claim, &from)?;
             return Ok(Moved::Changed);
         }
-        // Another process repeats the same move and was faster.
-        None => return whereabouts(disk, object, false, [to, otherwise]),
+        // It was not there to be taken, or another process repeats the same move and was faster.
+        None => return whereabouts(disk, object, now?.is_some() && !is_as_read, [to, otherwise]),
     };
     crash_point("copy");
     let placed = place(disk, &claim, claimed, object, [to, otherwise]);
@@ -134,10 +133,10 @@ fn claimed(name: &str) -> Option<(ObjectId, ObjectKey)> {
     Some((identity.parse().ok()?, ObjectKey::new(key.replace("%2F", "/").replace("%25", "%"))))
 }
 
-/// Renames a file into its claim; says whether it was there to be taken.
-fn take(disk: &Disk, from: &Path, claim: &Path) -> Result<bool, BucketError> {
+/// Renames a file into its claim, if it is there to be taken and nothing is claimed yet.
+fn take(disk: &Disk, from: &Path, claim: &Path) -> Result<(), BucketError> {
     match rename(disk, from, claim) {
-        Ok(taken) => Ok(taken.is_some()),
+        Ok(_) => Ok(()),
         Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
             let own = disk.root().join(OWN);
             let message = format!("`{}` lies on another file system than `{}`", from.display(), own.display());
