@@ -1,4 +1,6 @@
-//! What PostgreSQL's catalog says about a table. Two round trips: which table it is, then all about it.
+//! What PostgreSQL's catalog says about a table. Two round trips: which table it is, then all about it; a third
+//! for columns of types that are not PostgreSQL's own. A load begins with this, so what cannot be there is not
+//! asked for.
 
 use longshore_postgres::quote::{ident, literal};
 use tokio_postgres::SimpleQueryRow;
@@ -79,7 +81,7 @@ pub(super) fn folded(ident: &Ident) -> String {
     if ident.quoted { ident.text.clone() } else { ident.text.to_ascii_lowercase() }
 }
 
-/// The query that finds a table: oid, schema, kind.
+/// The query that finds a table: oid, schema, kind, whether it may have indexes, whether it may have triggers.
 pub(super) fn find_sql(table: &TableName) -> String {
     let name = literal(&folded(&table.name));
     let schemas = match &table.schema {
@@ -87,7 +89,7 @@ pub(super) fn find_sql(table: &TableName) -> String {
         None => "unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY".to_owned(),
     };
     format!(
-        "SELECT c.oid, n.nspname, c.relkind FROM {schemas} AS s (schema, place)
+        "SELECT c.oid, n.nspname, c.relkind, c.relhasindex, c.relhastriggers FROM {schemas} AS s (schema, place)
          JOIN pg_catalog.pg_namespace n ON n.nspname = s.schema
          JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = {name}
          WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') ORDER BY s.place LIMIT 1"
@@ -125,7 +127,8 @@ pub(super) async fn describe(
         .cure("name the table behind the view in the pipeline's `table`"));
     }
     let doing = || format!("describing `{table}`");
-    let answers = session.ask(&details_sql(oid), doing).await?;
+    let may_have = May { indexes: flag(row, 3), triggers: flag(row, 4), partitions: kind == "p" };
+    let answers = session.ask(&details_sql(oid, may_have), doing).await?;
     let [columns, keys, references, triggers, rights] = &answers[..] else {
         return Err(WarehouseError::new(Kind::Other, format!("{}: an answer is missing", doing())));
     };
@@ -166,8 +169,12 @@ pub(super) async fn describe(
             usage: flag(of, 9),
         },
     };
+    let special = match columns.rows.iter().any(|row| flag(row, IS_SPECIAL)) {
+        true => session.ask(&special_columns_sql(oid), doing).await?,
+        false => Vec::new(),
+    };
     let mut enums = Vec::new();
-    for row in &columns.rows {
+    for row in &special.first().unwrap_or(columns).rows {
         let (column, detail, labels) = column(row);
         enums.extend(labels.map(|of| (described.table.columns.len(), of)));
         described.table.columns.push(column);
@@ -179,8 +186,36 @@ pub(super) async fn describe(
     Ok(described)
 }
 
-/// Columns; keys; foreign keys that point here; triggers; rights and settings.
-fn details_sql(oid: u32) -> String {
+/// What a table may have, as far as that is known before it is asked for.
+#[derive(Debug, Clone, Copy)]
+struct May {
+    indexes: bool,
+    /// A foreign key that points to a table is a trigger on it too.
+    triggers: bool,
+    /// Which may have triggers of their own.
+    partitions: bool,
+}
+
+/// Place of what says, in a row of the columns, that the row is not enough.
+const IS_SPECIAL: usize = 13;
+
+/// Columns as [`special_columns_sql`] has them, where their types and collations are PostgreSQL's own.
+fn columns_sql(oid: u32) -> String {
+    format!(
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.atttypmod, a.attnotnull,
+                pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
+                t.typtype, t.typname, true, NULL, NULL,
+                t.typtype = 'd' OR t.typnamespace <> 'pg_catalog'::regnamespace OR a.attcollation <> t.typcollation
+         FROM pg_catalog.pg_attribute a
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    )
+}
+
+/// Columns: of a domain's column the type is that below it; then the collation, if it is another than the type's,
+/// and where its operators are.
+fn special_columns_sql(oid: u32) -> String {
     format!(
         "WITH RECURSIVE base AS (
              SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier, a.attnotnull AS is_not_null,
@@ -208,8 +243,15 @@ fn details_sql(oid: u32) -> String {
          LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
          LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
-         WHERE a.attrelid = {oid} ORDER BY a.attnum;
-         SELECT i.indexrelid, a.attname, o.opcdefault AND (k.coll = 0 OR k.coll = a.attcollation)
+         WHERE a.attrelid = {oid} ORDER BY a.attnum"
+    )
+}
+
+/// Columns; keys; foreign keys that point here; triggers; rights and settings.
+fn details_sql(oid: u32, may_have: May) -> String {
+    const NOTHING: &str = "SELECT WHERE false";
+    let keys = format!(
+        "SELECT i.indexrelid, a.attname, o.opcdefault AND (k.coll = 0 OR k.coll = a.attcollation)
          FROM pg_catalog.pg_index i
          CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[])
               WITH ORDINALITY AS k (attnum, coll, class, place)
@@ -217,20 +259,36 @@ fn details_sql(oid: u32) -> String {
          JOIN pg_catalog.pg_opclass o ON o.oid = k.class
          WHERE i.indrelid = {oid} AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
            AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
-         ORDER BY i.indisprimary DESC, i.indexrelid, k.place;
-         SELECT c.conrelid::regclass, c.confdeltype FROM pg_catalog.pg_constraint c
-         WHERE c.confrelid = {oid} AND c.contype = 'f' AND c.conparentid = 0 ORDER BY 1;
-         SELECT DISTINCT t.tgname FROM pg_catalog.pg_trigger t
+         ORDER BY i.indisprimary DESC, i.indexrelid, k.place"
+    );
+    let references = format!(
+        "SELECT c.conrelid::regclass, c.confdeltype FROM pg_catalog.pg_constraint c
+         WHERE c.confrelid = {oid} AND c.contype = 'f' AND c.conparentid = 0 ORDER BY 1"
+    );
+    let triggers = format!(
+        "SELECT DISTINCT t.tgname FROM pg_catalog.pg_trigger t
          WHERE (t.tgrelid = {oid} OR t.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({oid})))
-           AND NOT t.tgisinternal AND (t.tgtype & 1) = 1 AND t.tgenabled <> 'D' ORDER BY 1;
-         SELECT pg_catalog.row_security_active(c.oid), has_any_column_privilege(c.oid, 'SELECT'),
+           AND NOT t.tgisinternal AND (t.tgtype & 1) = 1 AND t.tgenabled <> 'D' ORDER BY 1"
+    );
+    let rights = format!(
+        "SELECT pg_catalog.row_security_active(c.oid), has_any_column_privilege(c.oid, 'SELECT'),
                 has_any_column_privilege(c.oid, 'INSERT'), has_any_column_privilege(c.oid, 'UPDATE'),
                 has_table_privilege(c.oid, 'DELETE'), has_database_privilege(current_database(), 'TEMP'),
                 current_setting('track_counts')::boolean, current_setting('transaction_read_only')::boolean,
                 current_user, has_schema_privilege(c.relnamespace, 'USAGE'),
                 EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
          FROM pg_catalog.pg_class c WHERE c.oid = {oid}"
-    )
+    );
+    let may_have_triggers = may_have.triggers || may_have.partitions;
+    let if_any = |may_have: bool, sql: String| if may_have { sql } else { NOTHING.to_owned() };
+    let statements = [
+        columns_sql(oid),
+        if_any(may_have.indexes, keys),
+        if_any(may_have_triggers, references),
+        if_any(may_have_triggers, triggers),
+        rights,
+    ];
+    statements.join("; ")
 }
 
 /// A row of the first query; the type whose labels are wanted, if it is an enum.

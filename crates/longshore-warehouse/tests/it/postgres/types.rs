@@ -45,6 +45,55 @@ async fn types_are_described_as_they_can_be_loaded() {
 }
 
 #[tokio::test]
+async fn a_table_is_described_alike_beside_types_that_are_not_postgresqls_own() {
+    const COLUMNS: &str =
+        "id bigint GENERATED ALWAYS AS IDENTITY, n int NOT NULL DEFAULT 7, p numeric(5, 2), c char(4),
+        v varchar(9) DEFAULT 'a', t text, d date, ts timestamp(3), tz timestamptz, u uuid, j jsonb, b bytea, a int[],
+        i inet, g int GENERATED ALWAYS AS (n * 2) STORED, PRIMARY KEY (n), UNIQUE (v, d)";
+    let bench = PostgresBench::new();
+    bench
+        .execute(&format!(
+            "CREATE TYPE mood AS ENUM ('sad', 'happy');
+             CREATE TABLE own ({COLUMNS}); CREATE TABLE other (gone int, {COLUMNS}, m mood);
+             ALTER TABLE own ADD gone int; ALTER TABLE own DROP gone; ALTER TABLE other DROP gone"
+        ))
+        .await;
+    let own = bench.warehouse().describe(&name("own")).await.expect("a table");
+    let mut other = bench.warehouse().describe(&name("other")).await.expect("a table");
+    assert_eq!(other.columns.pop().map(|column| column.name).as_deref(), Some("m"));
+    assert_eq!(own.columns, other.columns);
+    assert_eq!(own.unique_keys, other.unique_keys);
+    assert_eq!(own.unique_keys, [vec!["n".to_owned()], vec!["v".to_owned(), "d".to_owned()]]);
+}
+
+#[tokio::test]
+async fn triggers_and_foreign_keys_are_found_wherever_they_are() {
+    let bench = PostgresBench::new();
+    bench
+        .execute(
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+             CREATE TABLE plain (id int); CREATE TABLE fired (id int); CREATE TABLE parts (id int) PARTITION BY LIST (id);
+             CREATE TABLE part PARTITION OF parts FOR VALUES IN (1); CREATE TABLE held (id int PRIMARY KEY);
+             CREATE TABLE holds (id int REFERENCES held);
+             CREATE TRIGGER on_fired BEFORE INSERT ON fired FOR EACH ROW EXECUTE FUNCTION f();
+             CREATE TRIGGER on_part BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION f()",
+        )
+        .await;
+    let expected: [(&str, &[&str], &[&str]); 5] = [
+        ("plain", &[], &[]),
+        ("fired", &["on_fired"], &[]),
+        ("parts", &["on_part"], &[]),
+        ("held", &[], &["holds"]),
+        ("holds", &[], &[]),
+    ];
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for (table, triggers, references) in expected {
+        let described = bench.warehouse().describe(&name(table)).await.expect("a table");
+        assert_eq!((described.row_triggers, described.referenced_by), (owned(triggers), owned(references)), "{table}");
+    }
+}
+
+#[tokio::test]
 async fn enums_domains_and_identities_take_their_values() {
     let bench = PostgresBench::new();
     bench
