@@ -101,20 +101,15 @@ enum Resolved {
 }
 
 /// Looks a name up: first as written, then without case.
-fn look_up<'a, T>(name: &str, candidates: impl Iterator<Item = (&'a str, T)>) -> Result<Option<T>, ()> {
-    let mut folded = Vec::new();
-    let lower = name.to_lowercase();
-    for (candidate, value) in candidates {
-        if candidate == name {
-            return Ok(Some(value));
-        }
-        if candidate.to_lowercase() == lower {
-            folded.push(value);
-        }
+fn look_up<'a, T>(name: &str, mut candidates: impl Iterator<Item = (&'a str, T)> + Clone) -> Result<Option<T>, ()> {
+    if let Some((_, value)) = candidates.clone().find(|(candidate, _)| *candidate == name) {
+        return Ok(Some(value));
     }
-    match folded.len() {
-        0 | 1 => Ok(folded.pop()),
-        _ => Err(()),
+    let lower = name.to_lowercase();
+    let mut alike = || candidates.find(|(candidate, _)| candidate.to_lowercase() == lower);
+    match (alike(), alike()) {
+        (Some(_), Some(_)) => Err(()),
+        (one, _) => Ok(one.map(|(_, value)| value)),
     }
 }
 

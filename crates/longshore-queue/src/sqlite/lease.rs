@@ -45,8 +45,8 @@ fn heads() -> String {
     )
 }
 
-/// The whole rule, over some candidates.
-fn select(candidates: &str) -> String {
+/// The whole rule, over some candidates. The limit is no parameter: SQLite plans anew whenever that changes.
+fn select(candidates: &str, limit: i64) -> String {
     format!(
         "WITH RECURSIVE {candidates}
          SELECT id FROM (
@@ -59,7 +59,7 @@ fn select(candidates: &str) -> String {
              AND NOT EXISTS (SELECT 1 FROM task AS other INDEXED BY task_running WHERE other.state = 'running'
                AND other.table_name = task.table_name)
              AND NOT (ordered AND {AN_OLDER_WAITS}))
-         WHERE place = 1 ORDER BY {BY_URGENCY} LIMIT ?1"
+         WHERE place = 1 ORDER BY {BY_URGENCY} LIMIT {limit}"
     )
 }
 
@@ -80,12 +80,12 @@ fn promote(tx: &Transaction<'_>, now: i64) -> Result<()> {
 
 fn choose(tx: &Connection, limit: i64, only: Option<&[TaskId]>) -> Result<Vec<i64>> {
     let chosen = match only {
-        None => tx.prepare_cached(&select(&heads()))?.query_map([limit], |row| row.get(0))?.collect(),
+        None => tx.prepare_cached(&select(&heads(), limit))?.query_map([], |row| row.get(0))?.collect(),
         Some(only) => {
             let ids = only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let candidates = "candidate (id) AS (SELECT DISTINCT value FROM json_each(?2))";
-            tx.prepare_cached(&select(candidates))?
-                .query_map(params![limit, format!("[{ids}]")], |row| row.get(0))?
+            let candidates = "candidate (id) AS (SELECT DISTINCT value FROM json_each(?1))";
+            tx.prepare_cached(&select(candidates, limit))?
+                .query_map([format!("[{ids}]")], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()
         }
     };
