@@ -32,7 +32,7 @@ pub(super) struct Run {
 
 #[derive(Debug, Args, Default)]
 pub(super) struct Worker {
-    /// Loads at a time, each of another table [default: `[worker] concurrency`, else the number of cores].
+    /// Loads at a time, each of another table [default: `[worker] concurrency`, else the number of cores, at least 4].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: Option<u16>,
     /// Drop queued tasks first, after saying how many. Their objects stay, and are queued again by the

@@ -34,6 +34,8 @@ pub const WAIT: Duration = Duration::from_secs(30);
 pub const EVERY_DIRECTORY: Duration = Duration::from_secs(30);
 /// The same for S3, where each page of a listing costs money.
 pub const EVERY_S3: Duration = Duration::from_secs(300);
+/// Loads at a time on a machine of few cores.
+const LEAST_SLOTS: usize = 4;
 /// Default of `[worker] shutdown`: less than what service managers wait before they kill.
 pub const SHUTDOWN: Duration = Duration::from_secs(60);
 
@@ -356,11 +358,12 @@ fn read_worker(section: Section<'_>) -> Option<WorkerConfig> {
     }
     let shutdown = section.duration("shutdown").unwrap_or(SHUTDOWN);
     section.finish();
-    Some(WorkerConfig { concurrency: concurrency.unwrap_or_else(cores), shutdown })
+    Some(WorkerConfig { concurrency: concurrency.unwrap_or_else(slots), shutdown })
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Loads at a time: one for each core, and some more where there are few, since a load often waits for the warehouse.
+fn slots() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).max(LEAST_SLOTS)
 }
 
 #[cfg(test)]
