@@ -26,10 +26,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::Either;
 use futures::stream::{self, BoxStream, StreamExt};
-use longshore_warehouse::Finding;
+use longshore_warehouse::{Finding, ObjectId};
 
 use super::{Body, Bucket, BucketError, Claim, Kind, Move, Moved, Object, ObjectKey, Page, Prefixes};
 use disk::Disk;
+
+/// Objects that a thread moves in one go: a local disk moves one in less time than a thread takes to be woken.
+const MOVES: usize = 16;
+
+/// Threads that move objects at once: enough for a directory on another machine.
+const MOVERS: usize = 4;
 
 /// Which directory, and when its files count as written.
 #[derive(Debug, Clone)]
@@ -151,6 +157,28 @@ impl Bucket for Directory {
         let (object, identity) = (movement.object.clone(), movement.identity);
         let (to, otherwise) = (movement.to.clone(), movement.otherwise.clone());
         self.on_disk(move |disk| moving::relocate(disk, &object, &identity, &to, &otherwise)).await
+    }
+
+    async fn relocate_all(&self, moves: &[Move<'_>]) -> Vec<Result<Moved, BucketError>> {
+        let some_of_them = |moves: &[Move<'_>]| {
+            let owned = |one: &Move<'_>| (one.object.clone(), one.identity, one.to.clone(), one.otherwise.clone());
+            let moves: Vec<_> = moves.iter().map(owned).collect();
+            async move {
+                let count = moves.len();
+                let relocate = move |disk: &Disk| {
+                    let relocate = |(object, identity, to, otherwise): &(Object, ObjectId, ObjectKey, ObjectKey)| {
+                        moving::relocate(disk, object, identity, to, otherwise)
+                    };
+                    Ok(moves.iter().map(relocate).collect::<Vec<_>>())
+                };
+                self.on_disk(relocate).await.unwrap_or_else(|error| {
+                    let same = || BucketError::new(error.kind(), error.to_string());
+                    (0..count).map(|_| Err(same())).collect()
+                })
+            }
+        };
+        let moving: Vec<_> = moves.chunks(MOVES).map(some_of_them).collect();
+        stream::iter(moving).buffered(MOVERS).flat_map(stream::iter).collect().await
     }
 
     async fn claims(&self) -> Result<Vec<Claim>, BucketError> {

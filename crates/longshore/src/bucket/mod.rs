@@ -14,7 +14,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use longshore_warehouse::{Finding, ObjectId};
 use sha2::{Digest, Sha256};
@@ -127,6 +127,9 @@ pub struct Move<'a> {
     pub metadata: &'a Metadata,
 }
 
+/// Objects that are moved at once: enough to hide the latency of S3.
+const MOVES_AT_ONCE: usize = 16;
+
 /// What became of a [`Move`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
@@ -178,6 +181,12 @@ pub trait Bucket: fmt::Debug + Send + Sync + 'static {
 
     /// Moves an object if it still is what was listed.
     async fn relocate(&self, movement: Move<'_>) -> Result<Moved, BucketError>;
+
+    /// Moves several objects, in whatever order. What comes of each is told in theirs.
+    async fn relocate_all(&self, moves: &[Move<'_>]) -> Vec<Result<Moved, BucketError>> {
+        let moving: Vec<_> = moves.iter().map(|movement| self.relocate(movement.clone())).collect();
+        stream::iter(moving).buffered(MOVES_AT_ONCE).collect().await
+    }
 
     /// Objects that a crash left between two places (a directory's claims): their identity, key
     /// before the move, and the object as it lies now. Empty on S3.

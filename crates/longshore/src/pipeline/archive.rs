@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use longshore_warehouse::{Entry, Fault, ObjectId, ObjectSpec};
@@ -17,8 +15,6 @@ const MAX_KEY_BYTES: usize = 1_024;
 /// Bytes of the longest last part of a key that we make: what a directory takes for a file's name,
 /// less what a report adds to it.
 pub const MAX_NAME_BYTES: usize = 255 - REPORT_SUFFIX.len();
-/// Objects that are moved at once: enough to hide the latency of S3.
-const AT_ONCE: usize = 16;
 
 /// The key under which an object is archived.
 pub fn key_for(prefixes: &Prefixes, object: &ObjectSpec, loaded_at: Timestamp) -> String {
@@ -67,16 +63,35 @@ pub async fn archive(landed: &[Arc<Landed>], entries: &[Entry], ctx: &Context) -
     if ctx.keep {
         return Ok(Vec::new());
     }
-    // Boxed and collected: the compiler cannot see of a lazy chain of futures that it may change threads.
-    let mut moves: Vec<BoxFuture<'_, _>> = Vec::with_capacity(landed.len());
-    for (landed, entry) in landed.iter().zip(entries) {
-        if landed.place != Place::Processed {
-            moves.push(async move { (landed, entry, archive_one(landed, entry, ctx).await) }.boxed());
-        }
-    }
-    let mut moving = futures::stream::iter(moves).buffer_unordered(AT_ONCE);
+    let objects = landed.iter().zip(entries).filter(|(landed, _)| landed.place != Place::Processed);
+    let places: Vec<(ObjectKey, ObjectKey, Metadata)> = objects
+        .clone()
+        .map(|(landed, entry)| {
+            let to = place_of(entry, ctx);
+            let otherwise = ObjectKey::new(with_identity(&to, entry.identity));
+            (ObjectKey::new(to), otherwise, metadata(landed))
+        })
+        .collect();
+    let moves: Vec<Move<'_>> = objects
+        .clone()
+        .zip(&places)
+        .map(|((landed, _), (to, otherwise, metadata))| Move {
+            object: &landed.at,
+            identity: landed.identity,
+            to,
+            otherwise,
+            metadata,
+        })
+        .collect();
+    let moved = ctx.bucket.relocate_all(&moves).await;
     let (mut archived, mut stuck) = (Vec::new(), Vec::new());
-    while let Some((landed, entry, moved)) = moving.next().await {
+    for ((landed, entry), moved) in objects.zip(moved) {
+        let moved = match moved {
+            Ok(moved) if landed.place == Place::Failed => {
+                super::quarantine::remove_report(&landed.at.key, ctx).await.map(|()| moved)
+            }
+            moved => moved.map_err(Error::from),
+        };
         match moved {
             Err(error) => stuck.push(error.about(&format!("`{}` is in, but cannot be archived", landed.key()))),
             Ok(Moved::To(key)) => archived.push((entry.identity, entry.generation, key.as_str().to_owned())),
@@ -103,25 +118,6 @@ pub fn place_of(entry: &Entry, ctx: &Context) -> String {
         // The entry was written while objects stayed where they are.
         None => dated(&ctx.prefixes.processed, &ctx.prefixes, &entry.key, entry.loaded_at, entry.identity),
     }
-}
-
-async fn archive_one(landed: &Landed, entry: &Entry, ctx: &Context) -> Result<Moved, Error> {
-    let to = place_of(entry, ctx);
-    let otherwise = ObjectKey::new(with_identity(&to, entry.identity));
-    let moved = ctx
-        .bucket
-        .relocate(Move {
-            object: &landed.at,
-            identity: landed.identity,
-            to: &ObjectKey::new(to),
-            otherwise: &otherwise,
-            metadata: &metadata(landed),
-        })
-        .await?;
-    if landed.place == Place::Failed {
-        super::quarantine::remove_report(&landed.at.key, ctx).await?;
-    }
-    Ok(moved)
 }
 
 #[cfg(test)]
