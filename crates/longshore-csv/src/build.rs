@@ -38,6 +38,8 @@ pub(crate) struct Stretch<'a> {
     pub(crate) has_quotes: bool,
     /// Whether a field in quotes may hold quotes or escapes.
     pub(crate) is_tricky: bool,
+    /// Whether records are wanted as they stand.
+    pub(crate) keeps_verbatim: bool,
     /// Which of the batch's buffers `text` lies in, and where.
     pub(crate) buffer: u32,
     pub(crate) offset: u32,
@@ -50,6 +52,12 @@ impl Stretch<'_> {
         let at = row.first as usize + field;
         let start = if field == 0 { row.start } else { self.ends[at - 1] + 1 };
         (start as usize, self.ends[at] as usize)
+    }
+
+    /// Text of a row, without its line end.
+    #[inline(always)]
+    pub(crate) fn record(&self, row: &Row) -> &[u8] {
+        &self.text[row.start as usize..self.ends[(row.first + row.count - 1) as usize] as usize]
     }
 
     pub(crate) fn raw(&self, row: usize, field: usize) -> &[u8] {
@@ -71,14 +79,29 @@ pub(crate) struct Found {
 pub(crate) struct Notes {
     pub(crate) faults: Vec<Found>,
     pub(crate) scratch: Scratch,
+    /// Rows of the stretch, in no order, with a value that is not as it would be written.
+    pub(crate) rewritten: Vec<u32>,
     cell: Vec<u8>,
     careful: Vec<u32>,
+}
+
+impl Notes {
+    /// Of a column's rows these were read with care, which no value needs that is as it would be written.
+    fn rewrite(&mut self, careful: Vec<u32>, keeps_verbatim: bool) {
+        if keeps_verbatim {
+            self.rewritten.extend_from_slice(&careful);
+        }
+        self.careful = careful;
+    }
 }
 
 /// One column of a batch that is being filled.
 pub(crate) trait Builder: Send {
     /// Takes a field of all rows of the stretch.
     fn append(&mut self, stretch: &Stretch<'_>, field: usize, notes: &mut Notes);
+
+    /// Whether values may stand as they would be written.
+    fn may_be_verbatim(&self) -> bool;
 
     /// Takes rows out, by their numbers in the batch, ascending.
     fn remove(&mut self, rows: &[u32]);
@@ -254,13 +277,22 @@ where
 {
     /// Reads what the fast way can read; notes the rows of the others.
     #[inline(always)]
-    fn append_fast<const FIRST: bool>(&mut self, stretch: &Stretch<'_>, field: usize, careful: &mut Vec<u32>) {
+    fn append_fast<const FIRST: bool, const VERBATIM: bool>(
+        &mut self,
+        stretch: &Stretch<'_>,
+        field: usize,
+        careful: &mut Vec<u32>,
+        rewritten: &mut Vec<u32>,
+    ) {
         let parser = &self.parser;
         self.values.extend(stretch.rows.iter().enumerate().map(|(index, row)| {
             let (start, end) = stretch.bounds(row, if FIRST { 0 } else { field });
             if start < end
                 && let Some(value) = parser.fast(stretch.text, start, end)
             {
+                if VERBATIM && !parser.is_verbatim(stretch.text, start, end, value) {
+                    rewritten.push(index as u32);
+                }
                 return value;
             }
             careful.push(index as u32);
@@ -297,10 +329,14 @@ where
         if !self.is_unambiguous {
             careful.extend(0..stretch.rows.len() as u32);
             self.values.extend(std::iter::repeat_n(P::Native::default(), stretch.rows.len()));
-        } else if field == 0 {
-            self.append_fast::<true>(stretch, field, &mut careful);
         } else {
-            self.append_fast::<false>(stretch, field, &mut careful);
+            let rewritten = &mut notes.rewritten;
+            match (field == 0, stretch.keeps_verbatim) {
+                (true, true) => self.append_fast::<true, true>(stretch, 0, &mut careful, rewritten),
+                (true, false) => self.append_fast::<true, false>(stretch, 0, &mut careful, rewritten),
+                (false, true) => self.append_fast::<false, true>(stretch, field, &mut careful, rewritten),
+                (false, false) => self.append_fast::<false, false>(stretch, field, &mut careful, rewritten),
+            }
         }
         for row in &careful {
             let raw = stretch.raw(*row as usize, field);
@@ -308,7 +344,11 @@ where
                 notes.faults.push(Found { row: *row, field: field as u32, fault });
             }
         }
-        notes.careful = careful;
+        notes.rewrite(careful, stretch.keeps_verbatim);
+    }
+
+    fn may_be_verbatim(&self) -> bool {
+        self.parser.may_be_verbatim() && self.is_unambiguous
     }
 
     fn remove(&mut self, rows: &[u32]) {
@@ -365,7 +405,13 @@ impl Texts {
     }
 
     #[inline(always)]
-    fn append_fast<const FIRST: bool>(&mut self, stretch: &Stretch<'_>, field: usize, careful: &mut Vec<u32>) {
+    fn append_fast<const FIRST: bool, const VERBATIM: bool>(
+        &mut self,
+        stretch: &Stretch<'_>,
+        field: usize,
+        careful: &mut Vec<u32>,
+        rewritten: &mut Vec<u32>,
+    ) {
         let text = stretch.text;
         let quote = stretch.dialect.quote.filter(|_| stretch.has_quotes);
         let is_tricky = stretch.is_tricky;
@@ -396,6 +442,9 @@ impl Texts {
             if !surely_fits(start, end) || ((has_nulls || is_opaque) && may_be_null()) {
                 careful.push(index as u32);
                 return 0;
+            }
+            if VERBATIM && !stands_alone(&text[start..end]) {
+                rewritten.push(index as u32);
             }
             view(text, start, end, stretch.buffer, stretch.offset)
         }));
@@ -484,9 +533,17 @@ impl Texts {
     }
 }
 
+/// Whether a text that is not empty is safe without quotes, in whatever file: nothing at an end of it could be taken
+/// for a blank, or at its start for a byte order mark.
+#[inline(always)]
+fn stands_alone(text: &[u8]) -> bool {
+    let is_dark = |byte: Option<&u8>| byte.is_some_and(|byte| *byte > b' ');
+    is_dark(text.first()) && is_dark(text.last()) && !text.starts_with("\u{feff}".as_bytes())
+}
+
 /// The view of `text[start..end]`, where `text` lies at `offset` in a buffer.
 #[inline(always)]
-fn view(text: &[u8], start: usize, end: usize, buffer: u32, offset: u32) -> u128 {
+pub(crate) fn view(text: &[u8], start: usize, end: usize, buffer: u32, offset: u32) -> u128 {
     let len = end - start;
     if len > INLINE {
         let prefix = text[start..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
@@ -516,10 +573,14 @@ impl Builder for Texts {
         if !self.is_plain {
             careful.extend(0..stretch.rows.len() as u32);
             self.views.extend(std::iter::repeat_n(0, stretch.rows.len()));
-        } else if field == 0 {
-            self.append_fast::<true>(stretch, field, &mut careful);
         } else {
-            self.append_fast::<false>(stretch, field, &mut careful);
+            let rewritten = &mut notes.rewritten;
+            match (field == 0, stretch.keeps_verbatim) {
+                (true, true) => self.append_fast::<true, true>(stretch, 0, &mut careful, rewritten),
+                (true, false) => self.append_fast::<true, false>(stretch, 0, &mut careful, rewritten),
+                (false, true) => self.append_fast::<false, true>(stretch, field, &mut careful, rewritten),
+                (false, false) => self.append_fast::<false, false>(stretch, field, &mut careful, rewritten),
+            }
         }
         for row in &careful {
             let bounds = stretch.bounds(&stretch.rows[*row as usize], field);
@@ -527,7 +588,11 @@ impl Builder for Texts {
                 notes.faults.push(Found { row: *row, field: field as u32, fault });
             }
         }
-        notes.careful = careful;
+        notes.rewrite(careful, stretch.keeps_verbatim);
+    }
+
+    fn may_be_verbatim(&self) -> bool {
+        self.is_plain
     }
 
     fn remove(&mut self, rows: &[u32]) {
@@ -555,7 +620,11 @@ impl Builder for Texts {
 ///
 /// `StringViewArray::new` would read all text a second time, which costs a third of the whole
 /// decoding (`benches/csv.rs`). Builds with debug assertions, and so all tests, do it all the same.
-fn text_array(views: ScalarBuffer<u128>, buffers: Vec<Buffer>, nulls: Option<NullBuffer>) -> StringViewArray {
+pub(crate) fn text_array(
+    views: ScalarBuffer<u128>,
+    buffers: Vec<Buffer>,
+    nulls: Option<NullBuffer>,
+) -> StringViewArray {
     if cfg!(debug_assertions) {
         return StringViewArray::new(views, buffers, nulls);
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow_array::{RecordBatch, RecordBatchOptions, StringViewArray, UInt64Array};
 use arrow_buffer::Buffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::records::Records;
 use crate::split::{Dialect, Row};
 use crate::values::Fault;
 use crate::values::text::unquote;
+use crate::verbatim::Verbatim;
 use crate::{Binding, Column, FieldFault, Header, ObjectFault, ObjectFaultKind, Options, Reject, Rule};
 
 /// Turns the bytes of one object into typed rows and rejects.
@@ -53,6 +54,13 @@ pub struct Batch {
     pub lines: UInt64Array,
     /// Typed rows: the columns of [`Binding::columns`], in that order.
     pub rows: RecordBatch,
+    /// For each row the text of its record, without its line end, where that is the line of a CSV of these columns
+    /// in this order, delimited by commas, that anybody would write who has the values alone; else NULL. There no
+    /// field is NULL, stands in quotes, needs any or holds one; no number has a digit that it does not need, a decimal
+    /// has as many after its point as its column; days and times are in ISO order with a blank between them, and have
+    /// digits after the second only where these are not zero; true is `t` and false is `f`. `None` where no row has
+    /// such a text, or where [`CsvDecoder::keep_verbatim`] did not ask for it.
+    pub verbatim: Option<StringViewArray>,
     /// Rows of the same stretch that did not fit, in order.
     pub rejects: Vec<Reject>,
     /// Decoded bytes of this stretch, for limits on memory.
@@ -87,6 +95,7 @@ pub struct Summary {
 pub struct CsvDecoder {
     options: Options,
     columns: Vec<Column>,
+    keeps_verbatim: bool,
     records: Records,
     bound: Option<Bound>,
     batch: Open,
@@ -110,6 +119,8 @@ struct Bound {
     fields: Vec<Option<usize>>,
     builders: Vec<Box<dyn Builder>>,
     has_views: bool,
+    /// Whether records may be the columns' own lines.
+    keeps_verbatim: bool,
 }
 
 /// The batch being filled.
@@ -121,6 +132,7 @@ struct Open {
     /// Rows to take out, by their place in `lines`.
     bad: Vec<u32>,
     rejects: Vec<Reject>,
+    verbatim: Verbatim,
     buffers: Vec<Buffer>,
     /// The buffer that was added last.
     last: Option<Bytes>,
@@ -146,6 +158,7 @@ impl CsvDecoder {
             records: Records::new(&options)?,
             options,
             columns,
+            keeps_verbatim: false,
             bound: None,
             batch: Open::default(),
             notes: Notes::default(),
@@ -157,6 +170,11 @@ impl CsvDecoder {
             fault: None,
             summary: Summary::default(),
         })
+    }
+
+    /// Keeps the text of records beside their values ([`Batch::verbatim`]).
+    pub fn keep_verbatim(&mut self) {
+        self.keeps_verbatim = true;
     }
 
     /// Decodes on until a batch is ready or the pushed bytes are used up.
@@ -224,7 +242,9 @@ impl CsvDecoder {
         let settings = &self.options.columns;
         let (binding, is_header) =
             bind::bind(self.options.header, &fields, settings, &self.columns).map_err(|fault| fault.at(line, byte))?;
-        self.bound = Some(Bound::new(binding, &self.columns, self.records.dialect()));
+        let mut bound = Bound::new(binding, &self.columns, self.records.dialect());
+        bound.keeps_verbatim &= self.keeps_verbatim;
+        self.bound = Some(bound);
         Ok(is_header)
     }
 
@@ -275,7 +295,9 @@ impl CsvDecoder {
         let lines = rows.iter().map(|row| first_line + u64::from(row.line));
         let base = self.batch.lines.len() as u32;
         self.batch.lines.extend(lines);
-        let offset = if bound.has_views { self.batch.add_buffer(records) } else { 0 };
+        let has_views = bound.has_views || bound.keeps_verbatim;
+        let offset = if has_views { self.batch.add_buffer(records) } else { 0 };
+        let is_suspect = self.is_malformed || tape.has_nul;
         let stretch = Stretch {
             text: records.text(),
             ends: tape.ends(),
@@ -283,11 +305,14 @@ impl CsvDecoder {
             dialect: records.dialect(),
             has_quotes: tape.has_quotes,
             is_tricky: tape.is_tricky,
+            keeps_verbatim: bound.keeps_verbatim && !is_suspect,
             buffer: self.batch.buffers.len() as u32,
             offset,
         };
-        let is_suspect = self.is_malformed || tape.has_nul;
         bound.append(&stretch, is_suspect, &mut self.notes);
+        if bound.keeps_verbatim {
+            self.batch.verbatim.append(&stretch, &mut self.notes.rewritten);
+        }
         if self.notes.faults.is_empty() && rows.len() == all.len() {
             return;
         }
@@ -309,6 +334,7 @@ impl CsvDecoder {
         let mut batch = std::mem::replace(&mut self.batch, next);
         if !batch.bad.is_empty() {
             remove_at(&mut batch.lines, &batch.bad);
+            batch.verbatim.remove(&batch.bad);
         }
         let mut arrays = Vec::with_capacity(bound.builders.len());
         for builder in &mut bound.builders {
@@ -326,6 +352,7 @@ impl CsvDecoder {
         self.ready.push_back(Batch {
             lines: batch.lines.into(),
             rows,
+            verbatim: batch.verbatim.finish(&batch.buffers),
             rejects: batch.rejects,
             decoded_bytes: end - batch.start,
         });
@@ -353,10 +380,16 @@ impl Bound {
             binding.columns.iter().position(|index| *index == column)
         });
         let views = [DataType::Utf8View, DataType::BinaryView];
+        let fields: Vec<Option<usize>> = fields.collect();
+        let builders: Vec<Box<dyn Builder>> = bound().map(|column| builder(column, dialect)).collect();
+        let is_usual = dialect.delimiter == b',' && dialect.quote == Some(b'"') && dialect.escape.is_none();
         Self {
+            keeps_verbatim: is_usual
+                && fields.iter().enumerate().all(|(field, builder)| *builder == Some(field))
+                && builders.iter().all(|builder| builder.may_be_verbatim()),
             schema: Arc::new(Schema::new(bound().map(field).collect::<Vec<_>>())),
-            fields: fields.collect(),
-            builders: bound().map(|column| builder(column, dialect)).collect(),
+            fields,
+            builders,
             has_views: bound().any(|column| views.contains(&data_type(&column.ty))),
             binding,
         }
@@ -495,6 +528,7 @@ fn header_fields(records: &Records, row: &Row) -> Result<Vec<String>, String> {
         dialect: records.dialect(),
         has_quotes: tape.has_quotes,
         is_tricky: tape.is_tricky,
+        keeps_verbatim: false,
         buffer: 0,
         offset: 0,
     };

@@ -20,6 +20,7 @@ mod sniff;
 mod split;
 mod transcode;
 mod values;
+mod verbatim;
 
 pub use columns::{Binding, BindingSource, Column, LengthUnit, Received, Type};
 pub use decoder::{Batch, CsvDecoder, Decoder, Summary};

@@ -98,6 +98,7 @@ impl RecordReader {
             dialect: self.records.dialect(),
             has_quotes: tape.has_quotes,
             is_tricky: tape.is_tricky,
+            keeps_verbatim: false,
             buffer: 0,
             offset: 0,
         };

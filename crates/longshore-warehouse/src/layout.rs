@@ -118,6 +118,9 @@ impl Layout {
         if batch.object as usize >= spec.objects.len() || batch.lines.len() != rows.num_rows() {
             return Err(bug(format!("a batch for object {} with {} lines", batch.object, batch.lines.len())));
         }
+        if batch.verbatim.as_ref().is_some_and(|texts| texts.len() != rows.num_rows()) {
+            return Err(bug("as many texts of records as rows were expected".to_owned()));
+        }
         if rows.num_columns() != self.columns.len() {
             return Err(bug(format!("a batch with {} columns instead of {}", rows.num_columns(), self.columns.len())));
         }

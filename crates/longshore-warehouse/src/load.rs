@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use arrow_array::{RecordBatch, UInt64Array};
+use arrow_array::{RecordBatch, StringViewArray, UInt64Array};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -47,6 +47,11 @@ pub trait Warehouse: fmt::Debug + Send + Sync + 'static {
     /// Whether a load holds up no other before [`Load::commit`], where its fence is. Then a load may be begun
     /// before all of its objects are known: the others join it ([`Load::join`]).
     fn fences_late(&self) -> bool {
+        false
+    }
+
+    /// Whether rows are written as CSV again, so that the text of records is of use ([`RowBatch::verbatim`]).
+    fn takes_verbatim(&self) -> bool {
         false
     }
 
@@ -315,6 +320,12 @@ pub struct RowBatch {
     pub lines: UInt64Array,
     /// The columns of `spec.columns`, in that order.
     pub rows: RecordBatch,
+    /// For each row its line of a CSV of these columns, without line end, if it is known; else NULL. It is delimited
+    /// by commas and has no quotes and no NULL; integers and decimals have all digits that they need and no other,
+    /// decimals as many after their point as their column; days and times are in ISO order with a blank between them,
+    /// and have digits after the second only where these are not zero; booleans are `t` and `f`.
+    /// With columns of other types there is none.
+    pub verbatim: Option<StringViewArray>,
 }
 
 /// What [`Warehouse::sweep`] removed.

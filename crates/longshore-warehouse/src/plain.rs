@@ -187,7 +187,7 @@ fn before_christ(year: i64, cell: &mut Cell, at: usize) -> usize {
     at + 3
 }
 
-/// A time of day with six digits of a second.
+/// A time of day, with six digits of a second where these are not zero.
 pub(crate) fn time(micros: i64, cell: &mut Cell) -> usize {
     clock(micros, cell, 0)
 }
@@ -198,8 +198,13 @@ fn clock(micros: i64, cell: &mut Cell, at: usize) -> usize {
     let text = eight(seconds / 3600 * 10_000 + seconds / 60 % 60 * 100 + seconds % 60) >> 16;
     let colons = u64::from(b':') << 16 | u64::from(b':') << 40;
     put((text & 0xffff) | (text >> 16 & 0xffff) << 24 | (text >> 32) << 48 | colons, cell, at);
-    cell[at + 8] = b'.';
-    digits(micros % 1_000_000, 6, cell, at + 9)
+    match micros % 1_000_000 {
+        0 => at + 8,
+        fraction => {
+            cell[at + 8] = b'.';
+            digits(fraction, 6, cell, at + 9)
+        }
+    }
 }
 
 /// The day of the Gregorian calendar so many days after the first of 1970: by eras of 400 years that begin
@@ -294,6 +299,8 @@ mod tests {
         assert_eq!(text(|line| date(2_932_897, line)), "10000-01-01");
         assert_eq!(text(|line| time(DAY_MICROS - 1, line)), "23:59:59.999999");
         assert_eq!(text(|line| time(3_723_000_004, line)), "01:02:03.000004");
+        assert_eq!(text(|line| time(3_723_000_000, line)), "01:02:03");
+        assert_eq!(text(|line| timestamp(0, true, line)), "1970-01-01 00:00:00+00");
         assert_eq!(text(|line| timestamp(-1, true, line)), "1969-12-31 23:59:59.999999+00");
     }
 }

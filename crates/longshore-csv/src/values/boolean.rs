@@ -13,6 +13,15 @@ impl Parse for Boolean {
         read(text.get(start..end)?)
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, text: &[u8], start: usize, end: usize, _value: bool) -> bool {
+        end - start == 1 && matches!(text[start], b't' | b'f')
+    }
+
     fn careful(&self, cell: &[u8], _scratch: &mut Scratch) -> Result<bool, Fault> {
         read(cell)
             .ok_or_else(|| Fault::new(crate::Rule::Type, "expected a boolean (true/false, t/f, yes/no, y/n, 1/0)"))

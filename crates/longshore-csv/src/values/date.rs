@@ -73,6 +73,15 @@ impl Parse for Date {
         fast_iso(text.get(start..end)?.as_array::<10>()?)
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, _text: &[u8], _start: usize, _end: usize, _value: i32) -> bool {
+        true
+    }
+
     fn careful(&self, cell: &[u8], _scratch: &mut Scratch) -> Result<i32, Fault> {
         let mut first = None;
         for format in &self.formats {

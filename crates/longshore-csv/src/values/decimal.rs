@@ -92,6 +92,24 @@ impl Parse for Decimal {
         self.scaled(negative, high * 10_000_000 + low, fraction)
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, text: &[u8], start: usize, end: usize, value: i128) -> bool {
+        let negative = text[start] == b'-';
+        let start = start + usize::from(negative);
+        let fraction = if self.scale == 0 { 0 } else { self.scale as usize + 1 };
+        // It has a point at most, so this is where it has to be.
+        let has_fraction = text[end - 1] != b'.' && (fraction == 0 || text[end.saturating_sub(fraction)] == b'.');
+        match (end - start).checked_sub(fraction) {
+            Some(0) | None => false,
+            Some(1) => has_fraction && !(negative && value == 0),
+            Some(_) => has_fraction && text[start] != b'0',
+        }
+    }
+
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<i128, Fault> {
         scratch.rounded = false;
         let parts = number::parts(cell, &self.rules, "a decimal", scratch)?;

@@ -31,6 +31,16 @@ where
         T::try_from(if negative { -value } else { value }).ok()
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, text: &[u8], start: usize, end: usize, _value: T) -> bool {
+        let negative = text[start] == b'-';
+        text[start + usize::from(negative)] != b'0' || (end - start == 1 && !negative)
+    }
+
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<T, Fault> {
         let parts = number::parts(cell, &self.rules, "an integer", scratch)?;
         if parts.fraction.is_some() || parts.exponent.is_some() {

@@ -55,6 +55,19 @@ pub(crate) trait Parse {
     /// spelling.
     fn fast(&self, text: &[u8], start: usize, end: usize) -> Option<Self::Native>;
 
+    /// Whether a text that the fast way reads may be the value's own ([`Self::is_verbatim`]).
+    fn may_be_verbatim(&self) -> bool {
+        false
+    }
+
+    /// Whether the text at `text[start..end]`, which the fast way read as this value, is the value's own: what one
+    /// writes who knows the value alone. An integer has no digit that it does not need, a decimal as many after its
+    /// point as its scale says; zero has no sign. Days and times are in ISO order with a blank between them, and
+    /// have digits after the second only where these are not zero; true is `t`, false is `f`.
+    fn is_verbatim(&self, _text: &[u8], _start: usize, _end: usize, _value: Self::Native) -> bool {
+        false
+    }
+
     /// The value of a text that is not empty and has no blanks around it.
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<Self::Native, Fault>;
 }

@@ -16,6 +16,15 @@ impl Parse for Time {
         fast_clock(text.get(start..end)?.as_array::<8>()?)
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, _text: &[u8], _start: usize, _end: usize, _value: i64) -> bool {
+        true
+    }
+
     fn careful(&self, cell: &[u8], _scratch: &mut Scratch) -> Result<i64, Fault> {
         let (micros, rest) = clock(cell)?;
         match rest.first() {

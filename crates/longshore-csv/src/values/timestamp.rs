@@ -129,6 +129,16 @@ impl Parse for Timestamp {
         matches!(cell[10], b' ' | b'T').then(|| i64::from(day) * MICROS_PER_DAY + clock)
     }
 
+    fn may_be_verbatim(&self) -> bool {
+        // An instant is written with its offset, which the fast way does not read.
+        self.zone.is_none()
+    }
+
+    #[inline(always)]
+    fn is_verbatim(&self, text: &[u8], start: usize, _end: usize, _value: i64) -> bool {
+        text[start + 10] == b' '
+    }
+
     fn careful(&self, cell: &[u8], _scratch: &mut Scratch) -> Result<i64, Fault> {
         let mut first = None;
         for format in &self.formats {

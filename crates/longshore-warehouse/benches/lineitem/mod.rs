@@ -109,6 +109,7 @@ pub(crate) fn batch(
         object: 0,
         lines: (0..rows as u64).map(|row| first as u64 + row + 2).collect::<Vec<_>>().into(),
         rows: RecordBatch::try_from_iter_with_nullable(fields).expect("one length").slice(0, rows),
+        verbatim: None,
     }
 }
 

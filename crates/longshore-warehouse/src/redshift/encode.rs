@@ -4,6 +4,8 @@
 //! NULL is always the token, and a text stands in quotes where it has to. Whether quotes would keep a
 //! text that reads like the token from being NULL is not documented; so the token is drawn at random for
 //! each load, and a text that equals it ends the load, which then draws another.
+//!
+//! Most records of most files are such lines already. Where the reader says so their text is passed on.
 
 use std::fmt;
 
@@ -12,13 +14,14 @@ use arrow_array::types::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
-use arrow_array::{Array, BinaryViewArray, BooleanArray, RecordBatch, StringViewArray};
+use arrow_array::{Array, BinaryViewArray, BooleanArray, StringViewArray};
 use arrow_buffer::NullBuffer;
 use uuid::Uuid;
 use zstd::stream::raw::CParameter;
 use zstd::zstd_safe::ParamSwitch;
 
 use super::columns::Wire;
+use crate::RowBatch;
 use crate::plain::{Cell, cell, date, decimal, hex, shown, time, timestamp, whole};
 
 /// The most bytes of a row that COPY takes.
@@ -32,6 +35,12 @@ impl NullToken {
     /// Draws one of 122 random bits.
     pub(super) fn draw() -> Self {
         Self(format!("_ls_null_{}", Uuid::new_v4().simple()))
+    }
+
+    /// One that everybody knows.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn of_tests() -> Self {
+        Self("TOKEN_OF_TESTS".to_owned())
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -70,6 +79,8 @@ pub(super) enum Misfit {
 pub(super) struct Columns<'a> {
     columns: Vec<Column<'a>>,
     null: &'a NullToken,
+    /// Lines that are known, but for the numbers before them.
+    verbatim: Option<&'a StringViewArray>,
     /// Index of the object, where rows are numbered.
     object: Option<u32>,
     lines: &'a [u64],
@@ -99,14 +110,8 @@ enum Cells<'a> {
 
 impl<'a> Columns<'a> {
     /// The columns of a batch that was found to be of these kinds.
-    pub(super) fn new(
-        wires: &[Wire],
-        rows: &'a RecordBatch,
-        object: Option<u32>,
-        lines: &'a [u64],
-        null: &'a NullToken,
-    ) -> Self {
-        let columns = wires.iter().zip(rows.columns()).map(|(wire, array)| Column {
+    pub(super) fn new(wires: &[Wire], batch: &'a RowBatch, object: Option<u32>, null: &'a NullToken) -> Self {
+        let columns = wires.iter().zip(batch.rows.columns()).map(|(wire, array)| Column {
             nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
             cells: match wire {
                 Wire::Bool => Cells::Bool(array.as_boolean()),
@@ -129,7 +134,7 @@ impl<'a> Columns<'a> {
         let columns: Vec<_> = columns.collect();
         // Each with its comma; the number of the object and of the row too.
         let fixed = (columns.len() + 2) * (size_of::<Cell>() + 1);
-        Self { columns, null, object, lines, fixed }
+        Self { columns, null, verbatim: batch.verbatim.as_ref(), object, lines: batch.lines.values(), fixed }
     }
 
     /// Writes rows from `row` on until the chunk holds `enough` bytes or all are written; returns the
@@ -138,7 +143,11 @@ impl<'a> Columns<'a> {
         let mut end = chunk.bytes.len();
         let mut outcome = Ok(());
         while row < self.lines.len() && end < enough {
-            match self.row(row, chunk, end) {
+            let written = match self.verbatim.filter(|texts| texts.is_valid(row)) {
+                Some(texts) => self.pass(texts.value(row), row, &mut chunk.bytes, end),
+                None => self.row(row, chunk, end),
+            };
+            match written {
                 Ok(at) if at - end > MOST_ROW => outcome = Err(Misfit::TooLong { row }),
                 Ok(at) => end = at,
                 Err(misfit) => outcome = Err(misfit),
@@ -160,13 +169,7 @@ impl<'a> Columns<'a> {
     fn row(&self, row: usize, chunk: &mut Chunk, mut at: usize) -> Result<usize, Misfit> {
         let out = &mut chunk.bytes;
         make_room(out, at, self.fixed);
-        if let Some(object) = self.object {
-            for number in [u64::from(object), self.lines[row]] {
-                at += whole(number.cast_signed(), cell(out, at));
-                out[at] = b',';
-                at += 1;
-            }
-        }
+        at = self.numbers(row, out, at);
         for (index, column) in self.columns.iter().enumerate() {
             if column.nulls.is_some_and(|nulls| nulls.is_null(row)) {
                 at = put(self.null.as_str().as_bytes(), out, at);
@@ -205,6 +208,36 @@ impl<'a> Columns<'a> {
             *end = b'\n';
         }
         Ok(at)
+    }
+
+    /// Passes the text of a row's record on; returns its end.
+    #[inline]
+    fn pass(&self, text: &str, row: usize, out: &mut Vec<u8>, at: usize) -> Result<usize, Misfit> {
+        for column in &self.columns {
+            if let Cells::Text(array) = &column.cells
+                && array.views()[row] as u32 as usize >= self.null.0.len()
+                && self.null.is(array.value(row))
+            {
+                return Err(Misfit::Token);
+            }
+        }
+        make_room(out, at, text.len() + self.fixed);
+        let at = self.numbers(row, out, at);
+        let at = put(text.as_bytes(), out, at);
+        Ok(put(b"\n", out, at))
+    }
+
+    /// The numbers of a row, where rows are numbered.
+    #[inline]
+    fn numbers(&self, row: usize, out: &mut [u8], mut at: usize) -> usize {
+        if let Some(object) = self.object {
+            for number in [u64::from(object), self.lines[row]] {
+                at += whole(number.cast_signed(), cell(out, at));
+                out[at] = b',';
+                at += 1;
+            }
+        }
+        at
     }
 
     /// Bytes by their digits; `None` if there are none.
@@ -384,13 +417,11 @@ pub(super) fn compressor(room: usize) -> std::io::Result<Compressor> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, TimestampMicrosecondArray};
+    use arrow_array::{
+        ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    };
 
     use super::*;
-
-    fn token() -> NullToken {
-        NullToken("TOKEN_OF_TESTS".to_owned())
-    }
 
     fn lines(wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
         lines_of(Some(7), wires, columns)
@@ -399,13 +430,20 @@ mod tests {
     fn lines_of(object: Option<u32>, wires: &[Wire], columns: Vec<ArrayRef>) -> Result<Chunk, Misfit> {
         let rows = columns[0].len();
         let names = (0..columns.len()).map(|n| format!("c{n}"));
-        let batch =
-            RecordBatch::try_from_iter_with_nullable(names.zip(columns).map(|(name, column)| (name, column, true)))
-                .unwrap();
-        let numbers: Vec<u64> = (0..rows as u64).map(|n| n + 2).collect();
-        let token = token();
+        let named = names.zip(columns).map(|(name, column)| (name, column, true));
+        let batch = RowBatch {
+            object: object.unwrap_or_default(),
+            lines: (0..rows as u64).map(|n| n + 2).collect::<Vec<_>>().into(),
+            rows: RecordBatch::try_from_iter_with_nullable(named).unwrap(),
+            verbatim: None,
+        };
+        lines_of_batch(object, wires, &batch)
+    }
+
+    fn lines_of_batch(object: Option<u32>, wires: &[Wire], batch: &RowBatch) -> Result<Chunk, Misfit> {
+        let token = NullToken::of_tests();
         let mut chunk = Chunk::default();
-        Columns::new(wires, &batch, object, &numbers, &token).write(0, &mut chunk, usize::MAX)?;
+        Columns::new(wires, batch, object, &token).write(0, &mut chunk, usize::MAX)?;
         Ok(chunk)
     }
 
@@ -417,6 +455,30 @@ mod tests {
     #[test]
     fn null_is_the_token_and_the_empty_text_is_empty() {
         assert_eq!(texts(&[None, Some("")]).unwrap(), "7,2,TOKEN_OF_TESTS\n7,3,\n");
+    }
+
+    #[test]
+    fn a_record_that_is_known_is_passed_on() {
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "b"]));
+        let batch = |rows: usize, verbatim: Vec<Option<&str>>| RowBatch {
+            object: 7,
+            lines: (2..2 + rows as u64).collect::<Vec<_>>().into(),
+            rows: RecordBatch::try_from_iter([("c", column.slice(0, rows))]).unwrap(),
+            verbatim: Some(verbatim.into()),
+        };
+        let two = batch(2, vec![Some("known"), None]);
+        let written = |object| lines_of_batch(object, &[Wire::Text], &two).unwrap();
+        assert_eq!(written(None).bytes, b"known\nb\n");
+        assert_eq!(written(Some(7)).bytes, b"7,2,known\n7,3,b\n");
+        assert_eq!(written(None).rows, 2);
+        // What a NULL would be may stand in no text, passed on or not.
+        let texts = StringViewArray::from(vec!["  TOKEN_OF_TESTS", "a"]);
+        let column: ArrayRef = Arc::new(texts);
+        let token = RowBatch {
+            rows: RecordBatch::try_from_iter([("c", column)]).unwrap(),
+            ..batch(2, vec![Some("  TOKEN_OF_TESTS"), Some("a")])
+        };
+        assert_eq!(lines_of_batch(None, &[Wire::Text], &token).unwrap_err(), Misfit::Token);
     }
 
     #[test]
@@ -511,7 +573,7 @@ mod tests {
         let chunk = lines(&wires, arrays).unwrap();
         assert_eq!(
             String::from_utf8(chunk.bytes).unwrap(),
-            "7,2,t,-9223372036854775808,0.1,-0.05,1970-01-01,1970-01-01 00:00:00.000000,1970-01-01 00:00:00.000000+00,00ff\n\
+            "7,2,t,-9223372036854775808,0.1,-0.05,1970-01-01,1970-01-01 00:00:00,1970-01-01 00:00:00+00,00ff\n\
              7,3,f,7,1e300,12.34,2024-02-29,1969-12-31 23:59:59.999999,1970-01-01 00:00:00.000001+00,7f\n"
         );
         assert_eq!((chunk.rows, chunk.has_breaks), (2, false));
@@ -547,7 +609,7 @@ mod tests {
                 .collect();
             let chunk = lines(&vec![Wire::Text; cells.len()], columns).unwrap();
             let record = String::from_utf8(chunk.bytes).unwrap();
-            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| token().0));
+            let expected = cells.iter().map(|cell| cell.clone().unwrap_or_else(|| NullToken::of_tests().0));
             proptest::prop_assert_eq!(&fields(record.strip_suffix('\n').unwrap())[2..], &expected.collect::<Vec<_>>()[..]);
         }
     }

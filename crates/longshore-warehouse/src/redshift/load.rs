@@ -136,7 +136,7 @@ impl RedshiftLoad {
         let plan = self.plan.clone();
         let null = self.null.clone();
         let object = plan.is_numbered().then_some(batch.object);
-        let columns = Columns::new(&plan.wires, &batch.rows, object, batch.lines.values(), &null);
+        let columns = Columns::new(&plan.wires, batch, object, &null);
         let rows = batch.rows.num_rows();
         let mut row = 0;
         while row < rows {

@@ -240,6 +240,17 @@ fn script(
     Ok(script)
 }
 
+/// The lines in which rows travel to columns of these types, for tests; `None` where a value cannot be written.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub fn lines(types: &[&str], batch: &crate::RowBatch) -> Option<Vec<u8>> {
+    let wires: Vec<_> = types.iter().map(|spelled| columns::kind(spelled).wire).collect::<Option<_>>()?;
+    let null = encode::NullToken::of_tests();
+    let mut chunk = encode::Chunk::default();
+    encode::Columns::new(&wires, batch, None, &null).write(0, &mut chunk, usize::MAX).ok()?;
+    Some(chunk.bytes)
+}
+
 #[async_trait]
 impl Warehouse for Redshift {
     async fn describe(&self, table: &TableName) -> Result<Table, WarehouseError> {
@@ -282,6 +293,10 @@ impl Warehouse for Redshift {
     }
 
     fn fences_late(&self) -> bool {
+        true
+    }
+
+    fn takes_verbatim(&self) -> bool {
         true
     }
 

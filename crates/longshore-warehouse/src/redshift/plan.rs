@@ -1,7 +1,5 @@
 //! What a load will do to its table, decided before its first row.
 
-use std::ops::Range;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
@@ -14,6 +12,9 @@ use crate::{ColumnType, Kind, LoadSpec, Mode, RowBatch, WarehouseError};
 /// Days from 1970 to the first of year 1 and to the last of year 9999: what is written as a plain ISO date
 /// and read as one.
 const DAYS: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
+
+/// The same in microseconds.
+const MICROS: std::ops::Range<i64> = *DAYS.start() * DAY_MICROS..(*DAYS.end() + 1) * DAY_MICROS;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -88,27 +89,24 @@ impl Plan {
         self.layout.admit(batch, spec, |index, ty| self.wires[index].takes(ty))?;
         for (index, wire) in self.wires.iter().enumerate() {
             let array = batch.rows.column(index);
-            let rows = 0..array.len();
             let (misfit, why) = match wire {
                 Wire::Ascii => {
                     let texts = array.as_string_view();
-                    let views = texts.views();
-                    let is_misfit = |row: usize| match views[row] {
+                    let is_misfit = |(row, view): (usize, &u128)| match *view {
                         // The text itself lies above its length.
                         view if view as u32 <= 12 => (view >> 32) & OTHER_THAN_ASCII != 0,
                         _ => !texts.value(row).is_ascii(),
                     };
-                    (misfit(array, rows, is_misfit), "a CHAR takes ASCII only, and this has another character")
+                    let misfits = texts.views().iter().enumerate().map(is_misfit);
+                    (misfit(array, misfits), "a CHAR takes ASCII only, and this has another character")
                 }
                 Wire::Date => {
                     let days = array.as_primitive::<Date32Type>().values();
-                    let is_misfit = |row: usize| !DAYS.contains(&i64::from(days[row]));
-                    (misfit(array, rows, is_misfit), OTHER_DAY)
+                    (misfit(array, days.iter().map(|day| !DAYS.contains(&i64::from(*day)))), OTHER_DAY)
                 }
                 Wire::Timestamp | Wire::Instant => {
                     let micros = array.as_primitive::<TimestampMicrosecondType>().values();
-                    let is_misfit = |row: usize| !DAYS.contains(&micros[row].div_euclid(DAY_MICROS));
-                    (misfit(array, rows, is_misfit), OTHER_DAY)
+                    (misfit(array, micros.iter().map(|micros| !MICROS.contains(micros))), OTHER_DAY)
                 }
                 _ => (None, ""),
             };
@@ -126,11 +124,13 @@ const OTHER_THAN_ASCII: u128 = u128::from_ne_bytes([0x80; 16]);
 const OTHER_DAY: &str = "expected a day from 0001-01-01 to 9999-12-31";
 
 /// The first row that is a misfit. What lies under a NULL is looked at only where something is wrong.
-fn misfit(array: &ArrayRef, rows: Range<usize>, is_misfit: impl Fn(usize) -> bool) -> Option<usize> {
-    if !rows.clone().any(&is_misfit) {
+fn misfit(array: &ArrayRef, misfits: impl Iterator<Item = bool> + Clone) -> Option<usize> {
+    // To the end, so that several are compared at once.
+    if !misfits.clone().fold(false, |any, is_misfit| any | is_misfit) {
         return None;
     }
-    rows.into_iter().find(|row| is_misfit(*row) && array.is_valid(*row))
+    let found = misfits.enumerate().find(|(row, is_misfit)| *is_misfit && array.is_valid(*row));
+    found.map(|(row, _)| row)
 }
 
 /// The rights on the table that a mode needs.

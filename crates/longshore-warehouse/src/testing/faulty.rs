@@ -202,6 +202,10 @@ impl Warehouse for FaultyWarehouse {
         self.inner.fences_late()
     }
 
+    fn takes_verbatim(&self) -> bool {
+        self.inner.takes_verbatim()
+    }
+
     async fn sweep(&self, live: &HashSet<LoadId>, before: Timestamp) -> Result<Swept, WarehouseError> {
         self.inner.sweep(live, before).await
     }

@@ -123,6 +123,7 @@ fn batch(rows: u64) -> RowBatch {
         object: 0,
         lines: (0..rows).collect::<Vec<_>>().into(),
         rows: arrow_array::RecordBatch::try_from_iter(columns).expect("columns"),
+        verbatim: None,
     }
 }
 
@@ -374,7 +375,7 @@ async fn coarser_and_finer_timestamps_take_what_fits_and_refuse_the_rest() {
                 std::sync::Arc::new(arrow_array::TimestampMicrosecondArray::from(vec![good, value]));
             let mut load = open(&db, spec).await;
             let rows = arrow_array::RecordBatch::try_from_iter([("v", column)]).expect("a batch");
-            load.write(RowBatch { object: 0, lines: vec![5, 8].into(), rows }).await.expect("room");
+            load.write(RowBatch { object: 0, lines: vec![5, 8].into(), rows, verbatim: None }).await.expect("room");
             let answer = load.commit(&[tally(2)]).await;
             if fits {
                 assert!(matches!(answer, Ok(Committed::Loaded(_))), "{ty}: {answer:?}");
@@ -402,7 +403,7 @@ async fn keys_are_compared_by_the_collation_of_the_target() {
         ("name", std::sync::Arc::new(names)),
     ];
     let rows = arrow_array::RecordBatch::try_from_iter(columns).expect("a batch");
-    load.write(RowBatch { object: 0, lines: vec![1, 2, 3].into(), rows }).await.expect("room");
+    load.write(RowBatch { object: 0, lines: vec![1, 2, 3].into(), rows, verbatim: None }).await.expect("room");
     let Ok(Committed::Loaded(receipt)) = load.commit(&[tally(3)]).await else { panic!("not loaded") };
     assert_eq!((receipt.entries[0].rows_loaded, receipt.entries[0].rows_duplicate), (2, 1));
     let rows = bench.query("SELECT id, name FROM t ORDER BY id").await;
@@ -421,7 +422,7 @@ async fn a_document_that_is_no_json_is_refused_by_line() {
     ];
     let rows = arrow_array::RecordBatch::try_from_iter(columns).expect("a batch");
     let mut load = open(&db, spec(1, Mode::Append)).await;
-    load.write(RowBatch { object: 0, lines: vec![1, 2, 3].into(), rows }).await.expect("room");
+    load.write(RowBatch { object: 0, lines: vec![1, 2, 3].into(), rows, verbatim: None }).await.expect("room");
     let error = load.commit(&[tally(3)]).await.expect_err("no JSON");
     let place = Kind::Rows { object: Some(0), line: Some(2), column: Some("name".to_owned()) };
     assert_eq!(*error.kind(), place, "{error}: {:?}", error.server_text());

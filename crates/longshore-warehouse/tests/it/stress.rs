@@ -29,6 +29,7 @@ fn batch(n: u64, part: i64) -> RowBatch {
         object: 0,
         lines: (0..rows as u64).collect::<Vec<_>>().into(),
         rows: RecordBatch::try_from_iter([("id", column)]).expect("a batch"),
+        verbatim: None,
     }
 }
 

@@ -11,7 +11,7 @@ use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use jiff::Timestamp;
 use longshore_csv::{Batch, Column, Columns, CsvDecoder, Decoder, Header, Options, Type};
-use longshore_warehouse::LoadId;
+use longshore_warehouse::{LoadId, RowBatch};
 
 use super::Landed;
 use crate::config::{Fill, Metadata, Pipeline};
@@ -91,11 +91,18 @@ impl Filler {
         Ok(Self { values: values.collect::<Result<_, FillError>>()? })
     }
 
-    /// Puts the filled columns behind the columns of a batch.
-    pub fn fill(&self, batch: &Batch) -> RecordBatch {
-        if self.values.is_empty() {
-            return batch.rows.clone();
-        }
+    /// The rows of a batch for a load of which this is the `object`th, the filled columns behind its own.
+    pub fn fill(&self, object: u32, batch: &Batch) -> RowBatch {
+        let (rows, verbatim) = if self.values.is_empty() {
+            (batch.rows.clone(), batch.verbatim.clone())
+        } else {
+            // A record is no line of more columns than it has.
+            (self.filled(batch), None)
+        };
+        RowBatch { object, lines: batch.lines.clone(), rows, verbatim }
+    }
+
+    fn filled(&self, batch: &Batch) -> RecordBatch {
         let rows = batch.rows.num_rows();
         let mut fields: Vec<Arc<Field>> = batch.rows.schema().fields().iter().cloned().collect();
         let mut arrays = batch.rows.columns().to_vec();

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use longshore_csv::{Batch, Binding, CsvDecoder, Decoder, ObjectFault, Reject, Summary};
 
+use super::Context;
 use super::rejects::Rejects;
 use super::target::Target;
-use crate::bucket::{Body, Bucket, BucketError, Object};
+use crate::bucket::{Body, BucketError, Object};
 use crate::progress::Progress;
 
 /// Why an object cannot be read to its end.
@@ -52,9 +53,12 @@ impl Reader {
     /// # Errors
     /// The object is gone or changed, or the bucket cannot be reached; settings that contradict
     /// the table.
-    pub(super) async fn open(bucket: &dyn Bucket, object: &Object, target: &Target) -> Result<Self, ReadError> {
-        let decoder = CsvDecoder::new(target.csv.clone(), target.columns.clone())?;
-        let body = bucket.read(object).await?;
+    pub(super) async fn open(ctx: &Context, object: &Object, target: &Target) -> Result<Self, ReadError> {
+        let mut decoder = CsvDecoder::new(target.csv.clone(), target.columns.clone())?;
+        if ctx.warehouse.takes_verbatim() {
+            decoder.keep_verbatim();
+        }
+        let body = ctx.bucket.read(object).await?;
         Ok(Self { body: Some(body), hasher: blake3::Hasher::new(), decoder, rejects: Rejects::default() })
     }
 

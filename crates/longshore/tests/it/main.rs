@@ -19,3 +19,4 @@ mod rejects;
 mod running;
 #[path = "../s3/mod.rs"]
 mod s3;
+mod verbatim;

@@ -352,6 +352,7 @@ pub fn batch(table: &Table, columns: &[String], object: u32, rows: &[(u64, Vec<O
         object,
         lines: rows.iter().map(|(line, _)| *line).collect::<Vec<_>>().into(),
         rows: RecordBatch::try_from_iter_with_nullable(fields).expect("columns of one length"),
+        verbatim: None,
     }
 }
 

@@ -54,7 +54,9 @@ fn column(ty: Type, fill: Fill) -> ArrayRef {
     decoder.push(Bytes::from_static(b"c\nx\n\n\ny\n")).unwrap();
     decoder.finish().unwrap();
     let batch = decoder.take().unwrap();
-    let rows = filler(ty, fill).unwrap_or_else(|error| panic!("{error:?}")).fill(&batch);
+    let rows = filler(ty, fill).unwrap_or_else(|error| panic!("{error:?}")).fill(0, &batch);
+    assert!(rows.verbatim.is_none());
+    let rows = rows.rows;
     assert_eq!((rows.num_columns(), rows.num_rows()), (2, 2));
     Arc::clone(rows.column(1))
 }

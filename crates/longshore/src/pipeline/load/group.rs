@@ -2,7 +2,7 @@
 //! may be read while the load before theirs is still under way.
 
 use longshore_csv::{Batch, BindingSource};
-use longshore_warehouse::{EntryKind, Kind, Mode, RowBatch, WarehouseError, crash_point};
+use longshore_warehouse::{EntryKind, Kind, Mode, WarehouseError, crash_point};
 
 use super::hold::{Held, Outcome, Reading, Room};
 use super::{Attempt, Committed, Loaded, Opened, Part, assemble};
@@ -117,8 +117,7 @@ impl Attempt<'_> {
                 if batch.rows.num_rows() == 0 {
                     continue;
                 }
-                let rows = RowBatch { object: object as u32, lines: batch.lines.clone(), rows: filler.fill(batch) };
-                if let Err(error) = load.write(rows).await {
+                if let Err(error) = load.write(filler.fill(object as u32, batch)).await {
                     // Nothing else can be done with the load: dropping it rolls back as well.
                     drop(load.rollback().await);
                     return Err(error);

@@ -156,7 +156,7 @@ impl Attempt<'_> {
         if let Some(why) = self.misfit(landed)? {
             return Ok(Outcome::Refused(Box::new(Refusal::unread(landed, why))));
         }
-        let opened = Reader::open(self.ctx.bucket.as_ref(), &landed.at, self.job.target).await;
+        let opened = Reader::open(self.ctx, &landed.at, self.job.target).await;
         let mut reader = match opened {
             Ok(reader) => reader,
             Err(error) => return outcome(self.unreadable(landed, error, 0, Rejects::default())?),

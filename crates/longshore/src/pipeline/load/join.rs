@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use longshore_csv::BindingSource;
-use longshore_warehouse::{EntryKind, Kind, Load, LoadId, Mode, RowBatch, WarehouseError, crash_point};
+use longshore_warehouse::{EntryKind, Kind, Load, LoadId, Mode, WarehouseError, crash_point};
 
 use super::hold::{Held, Outcome, Reading, Room};
 use super::{Attempt, Committed, Loaded, Opened, Part, assemble, spec};
@@ -212,8 +212,7 @@ impl Attempt<'_> {
             .filler(&landed, open.load_id, open.loaded_at)
             .map_err(|error| WarehouseError::new(Kind::Unsupported, self.unfillable(&landed, error).to_string()))?;
         for batch in batches.into_iter().filter(|batch| batch.rows.num_rows() > 0) {
-            let rows = filler.fill(&batch);
-            open.load.write(RowBatch { object, lines: batch.lines, rows }).await?;
+            open.load.write(filler.fill(object, &batch)).await?;
         }
         Ok(true)
     }

@@ -178,7 +178,7 @@ impl Attempt<'_> {
     async fn columns(&self) -> Option<Vec<String>> {
         let planned = self.plan.objects.iter().find(|planned| !planned.superseded)?;
         let object = &planned.landed.object;
-        let mut reader = Reader::open(self.ctx.bucket.as_ref(), object, self.job.target).await.ok()?;
+        let mut reader = Reader::open(self.ctx, object, self.job.target).await.ok()?;
         reader.next(&self.ctx.progress).await.ok()?;
         Some(self.job.target.loaded_columns(&reader.binding()?.columns))
     }

@@ -1,7 +1,7 @@
 //! One object is streamed: its rows reach the warehouse while it is read.
 
 use longshore_csv::Batch;
-use longshore_warehouse::{EntryKind, Load, LoadId, RowBatch, WarehouseError, crash_point};
+use longshore_warehouse::{EntryKind, Load, LoadId, WarehouseError, crash_point};
 
 use super::{Attempt, Loaded, Opened, Part, Refusal, part};
 use crate::pipeline::Error;
@@ -19,7 +19,7 @@ impl Attempt<'_> {
         if let Some(why) = self.misfit(landed)? {
             return Ok(Loaded { refused: vec![Refusal::unread(landed, why)], ..Loaded::default() });
         }
-        let opened = Reader::open(self.ctx.bucket.as_ref(), &landed.at, self.job.target).await;
+        let opened = Reader::open(self.ctx, &landed.at, self.job.target).await;
         let mut reader = match opened {
             Ok(reader) => reader,
             Err(error) => return self.unreadable(landed, error, 0, Rejects::default()),
@@ -130,8 +130,7 @@ struct Stream {
 
 impl Stream {
     async fn write(&mut self, object: u32, batch: Batch) -> Result<(), WarehouseError> {
-        let rows = self.filler.fill(&batch);
-        self.load.write(RowBatch { object, lines: batch.lines, rows }).await
+        self.load.write(self.filler.fill(object, &batch)).await
     }
 }
 
