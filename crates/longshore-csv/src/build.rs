@@ -434,6 +434,9 @@ impl Texts {
                 // Where no field is tricky, only the outer two can be quotes.
                 let is_simple = !is_tricky && !is_opaque && len >= 2 && text[end - 1] == quote;
                 if is_simple && surely_fits(start + 1, end - 1) {
+                    if VERBATIM && len == 2 {
+                        rewritten.push(index as u32);
+                    }
                     return view(text, start + 1, end - 1, stretch.buffer, stretch.offset);
                 }
                 careful.push(index as u32);
@@ -443,10 +446,13 @@ impl Texts {
                 careful.push(index as u32);
                 return 0;
             }
-            if VERBATIM && !stands_alone(&text[start..end]) {
+            let view = view(text, start, end, stretch.buffer, stretch.offset);
+            if VERBATIM
+                && (!stands_alone(&text[start..end]) || quote.is_some_and(|quote| holds(view, text, start, quote)))
+            {
                 rewritten.push(index as u32);
             }
-            view(text, start, end, stretch.buffer, stretch.offset)
+            view
         }));
     }
 
@@ -539,6 +545,19 @@ impl Texts {
 fn stands_alone(text: &[u8]) -> bool {
     let is_dark = |byte: Option<&u8>| byte.is_some_and(|byte| *byte > b' ');
     is_dark(text.first()) && is_dark(text.last()) && !text.starts_with("\u{feff}".as_bytes())
+}
+
+/// Whether the text of a view, which begins at `start`, may hold a byte of ASCII.
+#[inline(always)]
+fn holds(view: u128, text: &[u8], start: usize, byte: u8) -> bool {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    let len = view as u32 as usize;
+    if len > INLINE {
+        return text[start..start + len].contains(&byte);
+    }
+    // A byte that it holds becomes a zero; what lies beyond the text becomes the byte.
+    let differs = (view >> 32) ^ (ONES * u128::from(byte));
+    differs.wrapping_sub(ONES) & !differs & (ONES << 7) != 0
 }
 
 /// The view of `text[start..end]`, where `text` lies at `offset` in a buffer.

@@ -54,11 +54,12 @@ pub struct Batch {
     pub lines: UInt64Array,
     /// Typed rows: the columns of [`Binding::columns`], in that order.
     pub rows: RecordBatch,
-    /// For each row the text of its record, without its line end, where that is the line of a CSV of these columns
-    /// in this order, delimited by commas, that anybody would write who has the values alone; else NULL. There no
-    /// field is NULL, stands in quotes, needs any or holds one; no number has a digit that it does not need, a decimal
-    /// has as many after its point as its column; days and times are in ISO order with a blank between them, and have
-    /// digits after the second only where these are not zero; true is `t` and false is `f`. `None` where no row has
+    /// For each row the text of its record, without its line end, where that is one line of a CSV of these columns in
+    /// this order that nobody could read otherwise; else NULL. It is delimited by commas, no field is NULL, and a
+    /// field stands in double quotes only if it is a text that is not empty and holds none; one without them holds none
+    /// either, and has no blank at an end. Numbers have a digit on both sides of their point and none before it that is
+    /// not needed; days and times are in ISO order with a blank between them, and times have seconds; true is `t` and
+    /// false is `f`. `None` where no row has
     /// such a text, or where [`CsvDecoder::keep_verbatim`] did not ask for it.
     pub verbatim: Option<StringViewArray>,
     /// Rows of the same stretch that did not fit, in order.

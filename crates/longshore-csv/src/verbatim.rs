@@ -1,4 +1,4 @@
-//! Records that may be passed on as they stand, for whoever writes CSV again: most are written as they were read.
+//! Records that may be passed on as they stand, for whoever writes CSV again: most can be read in one way only.
 //!
 //! Each column says of which rows that is not so. What it means for a value is said with
 //! [`Parse::is_verbatim`](crate::values::Parse::is_verbatim).
@@ -16,7 +16,7 @@ pub(crate) struct Verbatim {
 }
 
 impl Verbatim {
-    /// Takes the rows of a stretch, but for the `others`, which it empties, and those with a quote anywhere.
+    /// Takes the rows of a stretch, but for the `others`, which it empties, and those that are not surely one line.
     pub(crate) fn append(&mut self, stretch: &Stretch<'_>, others: &mut Vec<u32>) {
         let base = self.views.len();
         if !stretch.keeps_verbatim {
@@ -30,9 +30,13 @@ impl Verbatim {
         for row in others.drain(..) {
             self.views[base + row as usize] = 0;
         }
-        let Some(quote) = stretch.dialect.quote.filter(|_| stretch.has_quotes) else { return };
-        for (row, view) in stretch.rows.iter().zip(&mut self.views[base..]) {
-            if *view != 0 && stretch.record(row).contains(&quote) {
+        if !stretch.has_quotes {
+            return;
+        }
+        // Of the last row it is not known where the next begins.
+        let nexts = stretch.rows.iter().skip(1).map(|next| next.line).chain([0]);
+        for ((row, next), view) in stretch.rows.iter().zip(nexts).zip(&mut self.views[base..]) {
+            if next != row.line + 1 {
                 *view = 0;
             }
         }

@@ -320,11 +320,11 @@ pub struct RowBatch {
     pub lines: UInt64Array,
     /// The columns of `spec.columns`, in that order.
     pub rows: RecordBatch,
-    /// For each row its line of a CSV of these columns, without line end, if it is known; else NULL. It is delimited
-    /// by commas and has no quotes and no NULL; integers and decimals have all digits that they need and no other,
-    /// decimals as many after their point as their column; days and times are in ISO order with a blank between them,
-    /// and have digits after the second only where these are not zero; booleans are `t` and `f`.
-    /// With columns of other types there is none.
+    /// For each row its line of a CSV of these columns, without line end, if it is known; else NULL. It is delimited by
+    /// commas, no field is NULL, and a field stands in double quotes only if it is a text that is not empty and holds
+    /// none; one without them holds none either, and has no blank at an end. Numbers have a digit on both sides of their
+    /// point and none before it that is not needed; days and times are in ISO order with a blank between them, and times
+    /// have seconds; booleans are `t` and `f`. With columns of other types there is none.
     pub verbatim: Option<StringViewArray>,
 }
 

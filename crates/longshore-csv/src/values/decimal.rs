@@ -100,14 +100,9 @@ impl Parse for Decimal {
     fn is_verbatim(&self, text: &[u8], start: usize, end: usize, value: i128) -> bool {
         let negative = text[start] == b'-';
         let start = start + usize::from(negative);
-        let fraction = if self.scale == 0 { 0 } else { self.scale as usize + 1 };
-        // It has a point at most, so this is where it has to be.
-        let has_fraction = text[end - 1] != b'.' && (fraction == 0 || text[end.saturating_sub(fraction)] == b'.');
-        match (end - start).checked_sub(fraction) {
-            Some(0) | None => false,
-            Some(1) => has_fraction && !(negative && value == 0),
-            Some(_) => has_fraction && text[start] != b'0',
-        }
+        let is_short = end - start == 1 || text[start + 1] == b'.';
+        let is_whole = text[start] != b'.' && text[end - 1] != b'.';
+        is_whole && (is_short || text[start] != b'0') && !(negative && value == 0)
     }
 
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<i128, Fault> {

@@ -60,10 +60,10 @@ pub(crate) trait Parse {
         false
     }
 
-    /// Whether the text at `text[start..end]`, which the fast way read as this value, is the value's own: what one
-    /// writes who knows the value alone. An integer has no digit that it does not need, a decimal as many after its
-    /// point as its scale says; zero has no sign. Days and times are in ISO order with a blank between them, and
-    /// have digits after the second only where these are not zero; true is `t`, false is `f`.
+    /// Whether the text at `text[start..end]`, which the fast way read as this value, is the value's own: one that
+    /// nobody could read otherwise. Before the point of a number stands a digit, after it too, and none that is not
+    /// needed before; zero has no sign. Days and times are in ISO order with a blank between them, and times have
+    /// seconds; true is `t`, false is `f`.
     fn is_verbatim(&self, _text: &[u8], _start: usize, _end: usize, _value: Self::Native) -> bool {
         false
     }

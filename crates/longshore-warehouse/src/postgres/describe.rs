@@ -132,9 +132,8 @@ pub(super) async fn describe(
     let [columns, keys, references, triggers, rights] = &answers[..] else {
         return Err(WarehouseError::new(Kind::Other, format!("{}: an answer is missing", doing())));
     };
-    let Some(of) = rights.rows.first() else {
-        return Err(WarehouseError::new(Kind::Missing, format!("the table `{table}` was dropped just now")));
-    };
+    let dropped = || WarehouseError::new(Kind::Missing, format!("the table `{table}` was dropped just now"));
+    let Some(of) = rights.rows.first() else { return Err(dropped()) };
     let is_guarded_by_row = flag(of, 0);
     let row_triggers: Vec<String> = triggers.rows.iter().map(|row| text(row, 0)).collect();
     let mut described = Described {
@@ -173,8 +172,12 @@ pub(super) async fn describe(
         true => session.ask(&special_columns_sql(oid), doing).await?,
         false => Vec::new(),
     };
+    let columns = special.first().unwrap_or(columns);
+    if columns.rows.is_empty() && !special.is_empty() {
+        return Err(dropped());
+    }
     let mut enums = Vec::new();
-    for row in &special.first().unwrap_or(columns).rows {
+    for row in &columns.rows {
         let (column, detail, labels) = column(row);
         enums.extend(labels.map(|of| (described.table.columns.len(), of)));
         described.table.columns.push(column);
@@ -199,13 +202,15 @@ struct May {
 /// Place of what says, in a row of the columns, that the row is not enough.
 const IS_SPECIAL: usize = 13;
 
-/// Columns as [`special_columns_sql`] has them, where their types and collations are PostgreSQL's own.
+/// Columns as [`special_columns_sql`] has them, where their types, their order and their collations are PostgreSQL's own.
 fn columns_sql(oid: u32) -> String {
     format!(
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid, a.atttypmod, a.attnotnull,
                 pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
                 t.typtype, t.typname, true, NULL, NULL,
                 t.typtype = 'd' OR t.typnamespace <> 'pg_catalog'::regnamespace OR a.attcollation <> t.typcollation
+                    OR t.oid IN (SELECT oc.opcintype FROM pg_catalog.pg_opclass oc WHERE oc.opcmethod = 403
+                                 AND oc.opcdefault AND oc.opcnamespace <> 'pg_catalog'::regnamespace)
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
          LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -5,7 +5,7 @@
 //! text that reads like the token from being NULL is not documented; so the token is drawn at random for
 //! each load, and a text that equals it ends the load, which then draws another.
 //!
-//! Most records of most files are such lines already. Where the reader says so their text is passed on.
+//! Most records of most files can be read in one way only. Where the reader says so their text is passed on.
 
 use std::fmt;
 

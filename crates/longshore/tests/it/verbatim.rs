@@ -1,6 +1,6 @@
-//! Records that the reader says stand as they would be written are what the writer for Redshift writes.
+//! Records that the reader says can be passed on are read as what the writer for Redshift writes.
 
-use arrow_array::Array;
+use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 use longshore_csv::{Batch, Column, CsvDecoder, Decoder, FieldRules, Header, LengthUnit, Options, Type};
 use longshore_warehouse::{RowBatch, redshift};
@@ -39,14 +39,14 @@ fn rows() -> impl Strategy<Value = (Vec<usize>, Vec<Vec<String>>)> {
     })
 }
 
-fn decode(chosen: &[usize], text: &str) -> Option<Batch> {
+fn decode(chosen: &[usize], text: &str, null: &str) -> Option<Batch> {
     let column = |(place, kind): (usize, &usize)| Column {
         name: format!("c{place}"),
         ty: kinds()[*kind].1.clone(),
         type_sql: kinds()[*kind].0.to_owned(),
         required: false,
         optional: false,
-        rules: FieldRules { null: vec!["_".to_owned()], ..FieldRules::default() },
+        rules: FieldRules { null: vec![null.to_owned()], ..FieldRules::default() },
     };
     let columns = chosen.iter().enumerate().map(column).collect();
     let options = Options { header: Header::No, ..Options::default() };
@@ -66,15 +66,24 @@ fn written(chosen: &[usize], batch: Batch) -> (Option<Vec<u8>>, Option<Vec<u8>>,
     (redshift::lines(&types, &passed), redshift::lines(&types, &anew), count)
 }
 
+/// What anybody reads in lines that were written.
+fn read(chosen: &[usize], lines: Vec<u8>) -> Option<RecordBatch> {
+    let text = String::from_utf8(lines).expect("text");
+    let batch = decode(chosen, &text, "TOKEN_OF_TESTS")?;
+    assert_eq!(batch.rejects, [], "{text}");
+    Some(batch.rows)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
-    fn what_is_passed_on_is_what_would_be_written(((chosen, rows), ends) in (rows(), prop_oneof!["\n", "\r\n"])) {
+    fn what_is_passed_on_is_read_as_what_would_be_written(((chosen, rows), ends) in (rows(), prop_oneof!["\n", "\r\n"])) {
         let text: String = rows.iter().map(|row| row.join(",") + &ends).collect();
-        if let Some(batch) = decode(&chosen, &text) {
+        if let Some(batch) = decode(&chosen, &text, "_") {
             let (passed, anew, _) = written(&chosen, batch);
-            prop_assert_eq!(passed, anew, "{:?}", text);
+            let read = |lines: Option<Vec<u8>>| lines.map(|lines| read(&chosen, lines));
+            prop_assert_eq!(read(passed), read(anew), "{:?}", text);
         }
     }
 }
@@ -83,29 +92,37 @@ proptest! {
 fn usual_records_are_passed_on_and_others_are_not() {
     let all: Vec<usize> = (0..kinds().len()).collect();
     let usual = "-12,7,-0.05,99999,2024-02-29,2024-02-29 12:34:56,23:59:59,a b,abc,t\n";
+    // Of four records the first is never passed on: its first number lies too near to the start to be read the usual
+    // way. Nor is the last where there are quotes: it might go on in another line.
     let others = [
-        "007,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a,b,t\n",
-        "7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a,b,t\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29T12:34:56,23:59:59,a,b,t\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59,a,b,t\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a ,b,t\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,_,b,t\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a,b,true\n",
-        "7,7,,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a,b,f\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,\"a\",b,f\n",
-        "7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a\"a,b,f\n",
+        ("007,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,t", 2),
+        ("7,7,.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,t", 2),
+        ("7,7,1.,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,t", 2),
+        ("7,7,-0.0,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,t", 2),
+        ("7,7,1.50,1,2024-02-29,2024-02-29T12:34:56,23:59:59,aa,bb,t", 2),
+        ("7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59,aa,bb,t", 2),
+        ("7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa ,bb,t", 2),
+        ("7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,_,bb,t", 2),
+        ("7,7,1.50,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,true", 2),
+        ("7,7,,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,f", 2),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,f", 3),
+        ("0,7,0,0,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,f", 3),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,\" a, b \",bb,f", 2),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,\"a\nb\",bb,f", 1),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,\"a\"\"b\",bb,f", 1),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,\"\",bb,f", 1),
+        ("7,7,1.5,1,2024-02-29,2024-02-29 12:34:56,23:59:59,a\"a,bb,f", 1),
+        ("7,7,\"1.5\",1,2024-02-29,2024-02-29 12:34:56,23:59:59,aa,bb,f", 1),
     ];
-    for other in others {
-        let batch = decode(&all, &format!("{usual}{usual}{other}{usual}")).expect("four rows");
+    for (other, expected) in others {
+        let batch = decode(&all, &format!("{usual}{usual}{other}\n{usual}"), "_").expect("four rows");
         assert_eq!(batch.rows.num_rows(), 4, "{other}");
         let (passed, anew, count) = written(&all, batch);
-        assert_eq!(passed, anew, "{other}");
-        // Nor is the first record of a text: its first number lies too near to the start to be read the usual way.
-        assert_eq!(count, 2, "{other}");
+        assert_eq!(read(&all, passed.expect("lines")), read(&all, anew.expect("lines")), "{other}");
+        assert_eq!(count, expected, "{other}");
     }
     // Of a batch with rejects the others keep theirs.
-    let batch = decode(&all, &format!("{usual}{usual}{}{usual}", usual.replace("-12", "x"))).expect("three rows");
+    let batch = decode(&all, &format!("{usual}{usual}{}{usual}", usual.replace("-12", "x")), "_").expect("three rows");
     assert_eq!((batch.rows.num_rows(), batch.rejects.len()), (3, 1));
-    let (passed, anew, count) = written(&all, batch);
-    assert_eq!((passed, count), (anew, 2));
+    assert_eq!(written(&all, batch).2, 2);
 }

@@ -67,6 +67,32 @@ async fn a_table_is_described_alike_beside_types_that_are_not_postgresqls_own() 
 }
 
 #[tokio::test]
+async fn a_type_of_postgresqls_may_have_an_order_of_somebody_elses() {
+    let bench = PostgresBench::new();
+    let operators = [("lt", "<", 1), ("le", "<=", 2), ("eq", "=", 3), ("ge", ">=", 4), ("gt", ">", 5)];
+    for (name, sign, _) in operators {
+        bench
+            .execute(&format!(
+                "CREATE FUNCTION json_{name}(json, json) RETURNS boolean LANGUAGE sql IMMUTABLE
+                     AS 'SELECT $1::text {sign} $2::text';
+                 CREATE OPERATOR {sign} (LEFTARG = json, RIGHTARG = json, FUNCTION = json_{name})"
+            ))
+            .await;
+    }
+    let listed: Vec<String> = operators.iter().map(|(_, sign, number)| format!("OPERATOR {number} {sign}")).collect();
+    // Which takes a superuser.
+    bench.database().sql(&format!(
+        "CREATE FUNCTION json_cmp(json, json) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT bttextcmp($1::text, $2::text)';
+         CREATE OPERATOR CLASS json_ops DEFAULT FOR TYPE json USING btree AS {}, FUNCTION 1 json_cmp(json, json)",
+        listed.join(", ")
+    ));
+    bench.execute("CREATE TABLE t (k json NOT NULL UNIQUE, v int)").await;
+    load(&bench, "t", upsert(&["k"]), &["k", "v"], &[object("a", 1, &["1|1", "2|1"])]).await;
+    load(&bench, "t", upsert(&["k"]), &["k", "v"], &[object("b", 2, &["2|2", "3|2"])]).await;
+    assert_eq!(table_rows(&bench, "t", "k::text, v").await, ["1|1", "2|2", "3|2"]);
+}
+
+#[tokio::test]
 async fn triggers_and_foreign_keys_are_found_wherever_they_are() {
     let bench = PostgresBench::new();
     bench
