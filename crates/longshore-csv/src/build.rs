@@ -79,14 +79,14 @@ pub(crate) struct Found {
 pub(crate) struct Notes {
     pub(crate) faults: Vec<Found>,
     pub(crate) scratch: Scratch,
-    /// Rows of the stretch, in no order, with a value that is not as it would be written.
+    /// Rows of the stretch, in no order, with a value whose text could be read otherwise: they are to be written anew.
     pub(crate) rewritten: Vec<u32>,
     cell: Vec<u8>,
     careful: Vec<u32>,
 }
 
 impl Notes {
-    /// Of a column's rows these were read with care, which no value needs that is as it would be written.
+    /// These rows were read with care, which no value needs whose text can be read in one way only.
     fn rewrite(&mut self, careful: Vec<u32>, keeps_verbatim: bool) {
         if keeps_verbatim {
             self.rewritten.extend_from_slice(&careful);
@@ -100,7 +100,7 @@ pub(crate) trait Builder: Send {
     /// Takes a field of all rows of the stretch.
     fn append(&mut self, stretch: &Stretch<'_>, field: usize, notes: &mut Notes);
 
-    /// Whether values may stand as they would be written.
+    /// Whether texts of this column may be passed on as they stand.
     fn may_be_verbatim(&self) -> bool;
 
     /// Takes rows out, by their numbers in the batch, ascending.

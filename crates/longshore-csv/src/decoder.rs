@@ -59,8 +59,7 @@ pub struct Batch {
     /// field stands in double quotes only if it is a text that is not empty and holds none; one without them holds none
     /// either, and has no blank at an end. Numbers have a digit on both sides of their point and none before it that is
     /// not needed; days and times are in ISO order with a blank between them, and times have seconds; true is `t` and
-    /// false is `f`. `None` where no row has
-    /// such a text, or where [`CsvDecoder::keep_verbatim`] did not ask for it.
+    /// false is `f`. `None` where no row has such a text, or where [`CsvDecoder::keep_verbatim`] did not ask for it.
     pub verbatim: Option<StringViewArray>,
     /// Rows of the same stretch that did not fit, in order.
     pub rejects: Vec<Reject>,
