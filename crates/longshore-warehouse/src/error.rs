@@ -12,7 +12,7 @@ pub enum Kind {
     /// Somebody else holds what is needed (a lock, the database file) for longer than we wait.
     Busy,
     /// The database undid the transaction and asks for another try (deadlock, serialization,
-    /// restart, memory).
+    /// restart, memory), or the table changed meanwhile.
     Conflict,
     /// COMMIT was sent and its answer lost.
     OutcomeUnknown,

@@ -106,7 +106,8 @@ impl Layout {
     /// Looks at a batch before it travels. `takes` says whether a column can be in this Arrow type.
     ///
     /// # Errors
-    /// [`Kind::Rows`] for a NULL or a label that the table does not take.
+    /// [`Kind::Rows`] for a NULL or a label that the table does not take; [`Kind::Conflict`] where a column is of another
+    /// type than when the rows were read.
     pub(crate) fn admit(
         &self,
         batch: &RowBatch,
@@ -129,7 +130,13 @@ impl Layout {
         }
         for (index, array) in rows.columns().iter().enumerate() {
             if !takes(index, array.data_type()) {
-                return Err(bug(format!("column `{}` in a batch is {}", self.names[index], array.data_type())));
+                return Err(WarehouseError::new(
+                    Kind::Conflict,
+                    format!(
+                        "`{}`: the column `{}` got another type while rows were read for it: they are read again",
+                        spec.table, self.names[index]
+                    ),
+                ));
             }
         }
         for &index in &self.not_null {

@@ -1,6 +1,6 @@
 //! Amazon Redshift, by its stand-in.
 
-use longshore_migrate::{Database, Engine, Error, Migrated, Migrator, PostgresDatabase};
+use longshore_migrate::{Database, Engine, Error, Migrated, Migrator, Observer, PostgresDatabase};
 use longshore_postgres::Config;
 use redshift_standin::{Isolation, Mode, ObjectsConfig, Standin, StandinConfig, Unknowns};
 
@@ -112,6 +112,37 @@ async fn two_at_once_apply_everything_once() {
     assert_eq!(one.unwrap().migrations_executed + two.unwrap().migrations_executed, 3);
     assert_eq!(redshift.rows().await.len(), 3);
     assert_eq!(redshift.ask("SELECT count(*) FROM a").await, ["1"]);
+}
+
+/// Has somebody else migrate at the point where it was seen that there is no history.
+struct Overtaken<'a> {
+    redshift: &'a Redshift,
+    theirs: Option<usize>,
+}
+
+impl Observer for Overtaken<'_> {
+    fn line(&mut self, _: &str) {}
+
+    fn warning(&mut self, _: &str) {}
+
+    fn passed(&mut self, point: &'static str) {
+        if point == "schemas" {
+            let theirs = || tokio::runtime::Runtime::new().unwrap().block_on(self.redshift.migrate());
+            let theirs = std::thread::scope(|scope| scope.spawn(theirs).join().unwrap());
+            self.theirs = Some(theirs.unwrap().migrations_executed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_overtaken_finds_the_work_done() {
+    let redshift = Redshift::new(&[("V1__a.sql", "CREATE TABLE a (id INT);\n")]).await;
+    let mut overtaken = Overtaken { redshift: &redshift, theirs: None };
+    let mut migrator = Migrator::open(redshift.open().await, &redshift.bench.settings, &mut overtaken).await.unwrap();
+    assert_eq!(migrator.migrate().await.unwrap().migrations_executed, 0);
+    drop(migrator);
+    assert_eq!(overtaken.theirs, Some(1));
+    assert_eq!(redshift.rows().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ pub(super) enum Wire {
     Date,
     Time,
     Timestamp,
+    Instant,
     Uuid,
     Text,
     /// Text after a version byte.
@@ -91,7 +92,7 @@ pub(super) fn kind(name: &str, modifier: i32) -> Kind {
         "date" => plain(ColumnType::Date, Wire::Date),
         "time" => of_time(ColumnType::Time, Wire::Time),
         "timestamp" => of_time(ColumnType::Timestamp, Wire::Timestamp),
-        "timestamptz" => of_time(ColumnType::TimestampTz, Wire::Timestamp),
+        "timestamptz" => of_time(ColumnType::TimestampTz, Wire::Instant),
         "uuid" => plain(ColumnType::Uuid, Wire::Uuid),
         "json" => plain(ColumnType::Json, Wire::Text),
         "jsonb" => plain(ColumnType::Json, Wire::Jsonb),
@@ -162,7 +163,9 @@ impl Wire {
             }
             Self::Date => *ty == DataType::Date32,
             Self::Time => matches!(ty, DataType::Time64(arrow_schema::TimeUnit::Microsecond)),
-            Self::Timestamp => matches!(ty, DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, _)),
+            // A local time is no instant: the column may have become one after the values were read.
+            Self::Timestamp => matches!(ty, DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, None)),
+            Self::Instant => matches!(ty, DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, Some(_))),
             Self::Uuid => *ty == DataType::FixedSizeBinary(16),
             Self::Text | Self::Jsonb | Self::Unknown => *ty == DataType::Utf8View,
             Self::Bytea => *ty == DataType::BinaryView,

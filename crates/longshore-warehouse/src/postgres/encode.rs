@@ -289,7 +289,7 @@ fn cells<'a>(wire: Wire, array: &'a ArrayRef) -> Cells<'a> {
         Wire::Numeric { scale } => Cells::Numeric(array.as_primitive::<Decimal128Type>().values(), Shape::new(scale)),
         Wire::Date => Cells::Date(array.as_primitive::<Date32Type>().values()),
         Wire::Time => Cells::Int8(array.as_primitive::<Time64MicrosecondType>().values()),
-        Wire::Timestamp => Cells::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values()),
+        Wire::Timestamp | Wire::Instant => Cells::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values()),
         Wire::Uuid => Cells::Uuid(array.as_fixed_size_binary().value_data()),
         Wire::Text | Wire::Unknown => {
             let array = array.as_string_view();

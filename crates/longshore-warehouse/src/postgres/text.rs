@@ -9,7 +9,6 @@ use arrow_array::types::{
     TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
 
 use super::columns::Wire;
 use super::encode::Output;
@@ -70,10 +69,9 @@ fn cell(wire: Wire, array: &ArrayRef, row: usize, line: &mut Vec<u8>) {
         }
         Wire::Date => put(line, |cell| date(i64::from(array.as_primitive::<Date32Type>().value(row)), cell)),
         Wire::Time => put(line, |cell| time(array.as_primitive::<Time64MicrosecondType>().value(row), cell)),
-        Wire::Timestamp => {
+        Wire::Timestamp | Wire::Instant => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            let is_instant = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
-            put(line, |cell| timestamp(micros, is_instant, cell));
+            put(line, |cell| timestamp(micros, wire == Wire::Instant, cell));
         }
         Wire::Uuid => hex(array.as_fixed_size_binary().value(row), line),
         Wire::Bytea => {

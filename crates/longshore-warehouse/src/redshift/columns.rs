@@ -117,7 +117,9 @@ impl Wire {
             }
             Self::Date => *ty == DataType::Date32,
             Self::Time => matches!(ty, DataType::Time64(TimeUnit::Microsecond)),
-            Self::Timestamp | Self::Instant => matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, _)),
+            // A local time is no instant: the column may have become one after the values were read.
+            Self::Timestamp => matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, None)),
+            Self::Instant => matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, Some(_))),
             Self::Text | Self::Ascii => *ty == DataType::Utf8View,
             Self::Bytes => *ty == DataType::BinaryView,
         }

@@ -27,6 +27,9 @@ use crate::plain::{Cell, cell, date, decimal, hex, shown, time, timestamp, whole
 /// The most bytes of a row that COPY takes.
 const MOST_ROW: usize = 4 << 20;
 
+/// The length from which records are written rather than passed on: without its quotes one may be a row that COPY takes.
+const LONGEST_PASSED: usize = MOST_ROW / 2;
+
 /// What stands for NULL in the parts of one load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NullToken(String);
@@ -144,8 +147,11 @@ impl<'a> Columns<'a> {
         let mut outcome = Ok(());
         while row < self.lines.len() && end < enough {
             let written = match self.verbatim.filter(|texts| texts.is_valid(row)) {
-                Some(texts) => self.pass(texts.value(row), row, &mut chunk.bytes, end),
-                None => self.row(row, chunk, end),
+                // Only its quotes may make it too long.
+                Some(texts) if texts.value(row).len() < LONGEST_PASSED => {
+                    self.pass(texts.value(row), row, &mut chunk.bytes, end)
+                }
+                _ => self.row(row, chunk, end),
             };
             match written {
                 Ok(at) if at - end > MOST_ROW => outcome = Err(Misfit::TooLong { row }),
@@ -549,6 +555,18 @@ mod tests {
         assert_eq!(texts(&[Some("x"), Some("a\0b")]), Err(Misfit::Nul { row: 1, column: 0 }));
         let long = "x".repeat(MOST_ROW);
         assert_eq!(texts(&[Some(&long)]), Err(Misfit::TooLong { row: 0 }));
+        // Quotes that need not be there make no row too long.
+        let long = &long[..MOST_ROW - "7,2,\n".len()];
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec![long]));
+        let quoted = format!("\"{long}\"");
+        let quoted = RowBatch {
+            object: 7,
+            lines: vec![2].into(),
+            rows: RecordBatch::try_from_iter([("c", column)]).unwrap(),
+            verbatim: Some(vec![Some(quoted.as_str())].into()),
+        };
+        let written = lines_of_batch(Some(7), &[Wire::Text], &quoted).unwrap();
+        assert_eq!((written.rows, written.bytes.len()), (1, MOST_ROW));
     }
 
     #[test]

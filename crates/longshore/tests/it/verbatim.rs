@@ -6,6 +6,7 @@ use longshore_csv::{Batch, Column, CsvDecoder, Decoder, FieldRules, Header, Leng
 use longshore_warehouse::{RowBatch, redshift};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use regex::Regex;
 
 /// Types as Redshift spells them, and texts of such values: usual ones, unusual ones, and what is none.
 fn kinds() -> [(&'static str, Type, BoxedStrategy<String>); 10] {
@@ -38,6 +39,22 @@ fn rows() -> impl Strategy<Value = (Vec<usize>, Vec<Vec<String>>)> {
         (Just(chosen), vec(cells, 0..40))
     })
 }
+
+/// How a field of a kind is spelled in a record that may be passed on: so that it can be read in one way only.
+const STRICT: [&str; 10] = [
+    WHOLE,
+    WHOLE,
+    "(?:-?[1-9][0-9]*(?:\\.[0-9]{1,2})?|-?0\\.(?:[1-9][0-9]?|0[1-9])|0(?:\\.00?)?)",
+    WHOLE,
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}",
+    "[0-9]{2}:[0-9]{2}:[0-9]{2}",
+    TEXT,
+    TEXT,
+    "[tf]",
+];
+const WHOLE: &str = "(?:-?[1-9][0-9]*|0)";
+const TEXT: &str = "(?:\"[^\"\r\n\\x00]+\"|[^\",\\x00-\\x20\\x{feff}](?:[^\",\r\n\\x00]*[^\",\\x00-\\x20])?)";
 
 fn decode(chosen: &[usize], text: &str, null: &str) -> Option<Batch> {
     let column = |(place, kind): (usize, &usize)| Column {
@@ -81,6 +98,11 @@ proptest! {
     fn what_is_passed_on_is_read_as_what_would_be_written(((chosen, rows), ends) in (rows(), prop_oneof!["\n", "\r\n"])) {
         let text: String = rows.iter().map(|row| row.join(",") + &ends).collect();
         if let Some(batch) = decode(&chosen, &text, "_") {
+            let fields: Vec<&str> = chosen.iter().map(|kind| STRICT[*kind]).collect();
+            let strict = Regex::new(&format!("^{}$", fields.join(","))).expect("a pattern");
+            for record in batch.verbatim.iter().flatten().flatten() {
+                prop_assert!(strict.is_match(record), "{:?} of {:?}", record, text);
+            }
             let (passed, anew, _) = written(&chosen, batch);
             let read = |lines: Option<Vec<u8>>| lines.map(|lines| read(&chosen, lines));
             prop_assert_eq!(read(passed), read(anew), "{:?}", text);

@@ -1,7 +1,7 @@
 //! Every value arrives as it was given.
 
 use super::*;
-use crate::{ColumnType, Committed, Mode, NewColumn, NewTable, QualifiedName, TableName};
+use crate::{ColumnType, Committed, Kind, Mode, NewColumn, NewTable, QualifiedName, TableName};
 
 /// The least, the greatest and some values between, in the words of [`Bench::query`].
 fn extremes(ty: &ColumnType) -> Vec<String> {
@@ -282,4 +282,32 @@ pub async fn a_proposed_table_is_described_as_proposed(bench: &dyn Bench) {
         assert!(column.ty == new.ty || (is_text(&column.ty) && is_text(&new.ty)), "{column:?} {new:?}");
     }
     assert!(table.unique_keys.is_empty() && table.referenced_by.is_empty());
+}
+
+/// Rows are read for the table as it is described; what it became meanwhile may not take them for something else.
+pub async fn a_column_that_got_another_type_since_the_rows_were_read_takes_none_of_them(bench: &dyn Bench) {
+    let zoned = "TIMESTAMP WITH TIME ZONE";
+    for (was, is) in [("TIMESTAMP", zoned), (zoned, "TIMESTAMP"), ("INTEGER", "BIGINT"), ("DATE", "VARCHAR(20)")] {
+        let cell = match was {
+            "INTEGER" => "7",
+            "TIMESTAMP" => "2024-02-29 12:34:56",
+            "DATE" => "2024-02-29",
+            _ => "2024-02-29 12:34:56+00",
+        };
+        let objects = [object("changed", 1, &[&format!("1|{cell}")])];
+        bench.execute(&format!("CREATE TABLE t (id INTEGER, v {was})")).await;
+        let warehouse = bench.warehouse();
+        let spec = plan(warehouse.as_ref(), "t", Mode::Append, &["id", "v"], &objects).await;
+        let read_for = warehouse.describe(&name("t")).await.expect("a table");
+        bench.execute("DROP TABLE t").await;
+        bench.execute(&format!("CREATE TABLE t (id INTEGER, v {is})")).await;
+        let mut load = open(warehouse.as_ref(), spec.clone()).await;
+        let answer = write_all(&mut load, &read_for, &spec, &objects, 1).await;
+        let error = answer.expect_err("this has to be refused");
+        assert_eq!(error.kind(), &Kind::Conflict, "{was} to {is}");
+        assert!(error.to_string().contains("`v` got another type"), "{error}");
+        load.rollback().await.expect("nothing is left");
+        assert_eq!(bench.row_count("t").await, 0, "{was} to {is}");
+        bench.execute("DROP TABLE t").await;
+    }
 }
