@@ -226,7 +226,10 @@ impl Config {
     fn refused_by_server(&self, refusal: &DbError, target: &Target) -> ConnectError {
         let (user, database) = (&self.user, &self.database);
         let code = refusal.code();
-        let error = if *code == SqlState::INVALID_PASSWORD {
+        // Redshift says by its words what PostgreSQL says by a code of its own.
+        let is_password = *code == SqlState::INVALID_PASSWORD
+            || (code.code().starts_with("28") && refusal.message().contains("password authentication failed"));
+        let error = if is_password {
             ConnectError::new(Hop::Login, format!("`{target}` does not take the password of `{user}`"))
                 .cure("correct user and password: in the URL, in `PGPASSWORD` or in `~/.pgpass`")
         } else if refusal.message().contains("pg_hba.conf") {
@@ -235,7 +238,7 @@ impl Config {
             )
         } else if code.code().starts_with("28") {
             ConnectError::new(Hop::Login, format!("`{target}` does not let `{user}` in"))
-                .cure("correct the user, or what the server's `pg_hba.conf` asks of it")
+                .cure("correct user and password, or let somebody allow this login on the server")
         } else if *code == SqlState::INVALID_CATALOG_NAME {
             ConnectError::new(Hop::Database, format!("`{target}` has no database `{database}`"))
                 .cure("create it, or correct its name in the URL")

@@ -82,7 +82,7 @@ pub(super) fn by_task(pipeline: &str, task: TaskId, error: String) -> Pause {
         kind: PauseKind::Discarded,
         since: jiff::Timestamp::UNIX_EPOCH,
         error,
-        cure: Some("look at the object and the memory of the machine, then `longshore retry`".to_owned()),
+        cure: Some("look at the object and the memory of the machine, then `longshore retry --all`".to_owned()),
         task: Some(task),
     }
 }

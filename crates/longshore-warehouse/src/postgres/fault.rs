@@ -94,7 +94,7 @@ pub(super) fn refused(
     let message = format!("{place}{what}{constraint} in `{table}`");
     let refused = WarehouseError::new(Kind::Rows { object, line, column }, message).server(error::words(refusal));
     match refusal.code().code() {
-        "23503" => refused.cure("load the rows that it points at, then run `longshore retry`; or correct the row"),
+        "23503" => refused.cure("load the rows that it points at, then run `longshore retry KEY`; or correct the row"),
         _ => refused,
     }
 }

@@ -9,7 +9,7 @@ use super::describe::{self, Described, is_true};
 use super::encode::{self, NullToken};
 use super::ledger::Ledger;
 use super::quote::{ident, literal, table};
-use super::{Shared, columns, error, manifest, parts, plan, sql, staging, user};
+use super::{Shared, columns, error, manifest, parts, plan, sql, staging, user, without_temp};
 use crate::session::Session;
 use crate::{Finding, Kind, LoadId, Mode, QualifiedName, Severity, TableName, WarehouseError};
 
@@ -162,7 +162,10 @@ async fn read_probe(shared: &Shared, session: &Session, load_id: LoadId, url: &s
     let doing =
         || format!("letting Redshift read from the staging bucket with {}", shared.config.authorization.describe());
     let probe = ident(&format!("ls_probe_{load_id}").replace('-', ""));
-    session.ask(&format!("CREATE TEMP TABLE {probe} (\"c0\" INTEGER)"), doing).await?;
+    let create = format!("CREATE TEMP TABLE {probe} (\"c0\" INTEGER)");
+    if let Err(error) = session.ask(&create, || "creating a temporary table".to_owned()).await {
+        return Err(without_temp(error, session, shared).await);
+    }
     let access = sql::access_sql(&shared.config, true);
     let copy = format!("{} NOLOAD", sql::copy_sql(&probe, url, &access, NullToken::draw().as_str()));
     session.ask(&sql::timeout_sql(PROBE), doing).await?;
@@ -293,7 +296,9 @@ fn keys(name: &TableName, described: &Described, mode: &Mode) -> Finding {
             format!(
                 "ALTER TABLE {} ALTER DISTKEY {}, or leave it to DISTSTYLE AUTO where the table is small",
                 described.table.name,
-                key.first().map(|column| ident(column)).unwrap_or_default()
+                key.iter()
+                    .find(|key| columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)))
+                    .map_or_else(|| "by a column of `key`".to_owned(), |column| ident(column))
             ),
         ),
         (Mode::Upsert { .. }, Some(_)) => fine(said),

@@ -234,7 +234,10 @@ async fn missing(session: &Session, name: &TableName, at: &QualifiedName) -> Res
         let elsewhere = format!("{}.{}", sql::readable(schema), sql::readable(&at.name));
         return Ok(error.cure(format!("write `{elsewhere}`, which exists, in the pipeline's `table`")));
     }
-    Ok(error.cure("create it (`longshore init` proposes a statement), or correct the pipeline's `table`"))
+    Ok(error.cure(
+        "create it (`longshore init` proposes a statement), correct the pipeline's `table`, or let its owner GRANT this \
+         user the rights that loading needs",
+    ))
 }
 
 /// The tables of a schema.

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::parts::{CHUNK, Parts};
 use super::plan::Plan;
 use super::sql::{self, Statements};
-use super::{Shared, describe, refusal, staging};
+use super::{Shared, describe, refusal, staging, without_temp};
 use crate::lines::Lines;
 use crate::session::{Answer, Session};
 use crate::{
@@ -231,7 +231,9 @@ impl RedshiftLoad {
     async fn stage(&self, manifest: &str) -> Result<(), WarehouseError> {
         let doing = "staging rows for";
         let ours = |error: Error| error::failed_on_ours(&self.doing(doing), &error);
-        self.run(&self.sql().create_stage(), doing).await?.map_err(ours)?;
+        if let Err(failed) = self.run(&self.sql().create_stage(), doing).await? {
+            return Err(without_temp(ours(failed), self.session()?, &self.shared).await);
+        }
         let config = &self.shared.config;
         let (url, access) = (config.staging.url(manifest), sql::access_sql(config, true));
         let copy = sql::copy_sql(&self.sql().stage(), &url, &access, self.null.as_str());

@@ -188,6 +188,18 @@ async fn user(session: &Session) -> Result<String, WarehouseError> {
     Ok(longshore_postgres::quote::ident(answers.first().and_then(|answer| answer.value()).unwrap_or_default().trim()))
 }
 
+/// Names the right that a user lacks who may create no temporary table.
+async fn without_temp(error: WarehouseError, session: &Session, shared: &Shared) -> WarehouseError {
+    if *error.kind() != Kind::AccessDenied {
+        return error;
+    }
+    let database = longshore_postgres::quote::ident(shared.config.connect.database());
+    match user(session).await {
+        Ok(user) => error.cure(format!("GRANT TEMP ON DATABASE {database} TO {user}")),
+        Err(_) => error,
+    }
+}
+
 impl Redshift {
     /// A warehouse in this database. Connects when there is work.
     pub fn new(config: RedshiftConfig) -> Self {

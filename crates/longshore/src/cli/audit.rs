@@ -23,7 +23,7 @@ struct Document {
     archived: u64,
     /// Objects that wait.
     pending: u64,
-    /// Objects in the archive of which the ledger knows nothing.
+    /// Objects in the archive that are in no ledger of the pipelines' tables.
     unknown: Vec<String>,
     /// Entries whose objects are nowhere.
     missing: Vec<String>,
@@ -157,7 +157,11 @@ fn print(document: &Document) {
             "in the archive with another size than was loaded",
             "somebody wrote into them after they were loaded: drop a whole copy into `pending`",
         ),
-        (&document.unknown, "in the archive, but not in the ledger", "to load one, move it to `pending`"),
+        (
+            &document.unknown,
+            "in the archive, but in the ledger of no pipeline's table",
+            "the ledger of a table that no pipeline loads any more is not read; to load one, move it to `pending`",
+        ),
         (&document.unreadable, "pipelines whose ledger cannot be read", "run `longshore check`"),
     ] {
         if !keys.is_empty() {

@@ -18,7 +18,11 @@ pub(super) struct Loads {
 impl Loads {
     pub(super) fn run(self, global: &Global) -> Result {
         let config = global.read()?;
-        let loads = Journal::open(&config.journal)?.loads(self.pipeline.as_deref(), self.limit)?;
+        // One more than is shown tells whether there are more.
+        let mut loads =
+            Journal::open(&config.journal)?.loads(self.pipeline.as_deref(), self.limit.saturating_add(1))?;
+        let has_more = loads.len() as u64 > self.limit;
+        loads.truncate(self.limit as usize);
         if global.json {
             output::json(&loads)?;
             return Ok(Outcome::Done);
@@ -45,6 +49,9 @@ impl Loads {
         let header =
             ["finished", "pipeline", "table", "outcome", "objects", "size", "loaded", "rejected", "load or error"];
         output::table(&header, rows, "no loads yet");
+        if has_more {
+            outln!("\nand more: `--limit N` lists them");
+        }
         Ok(Outcome::Done)
     }
 }

@@ -137,7 +137,10 @@ impl Cancel {
                 output::counted(asked, "running task")
             );
         }
-        outln!("their objects stay in `{}` until `longshore retry`", config.bucket.prefixes.pending);
+        outln!(
+            "their objects stay in `{}` until `longshore retry --all`, or with a key",
+            config.bucket.prefixes.pending
+        );
         Ok(Outcome::Done)
     }
 }

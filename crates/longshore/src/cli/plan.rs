@@ -224,7 +224,7 @@ fn in_words(verdict: &Verdict, known: &Known, key: &str) -> (&'static str, Optio
         Verdict::LateFails(latest) => ("late", Some(format!("older than `{}`: it fails", latest.key))),
         Verdict::Archive(entry) => ("archive-only", Some(format!("in since {}", output::time(entry.loaded_at)))),
         Verdict::Done(entry) if entry.kind == EntryKind::Failed => {
-            ("failed", Some("`longshore retry` loads it once more".to_owned()))
+            ("failed", Some("`longshore retry KEY` loads it once more".to_owned()))
         }
         Verdict::Done(entry) => ("done", Some(format!("in since {}", output::time(entry.loaded_at)))),
     }

@@ -20,6 +20,8 @@ pub(super) struct Rejects {
 struct Document<'a> {
     object: &'a ObjectRow,
     rejects: &'a [RejectRow],
+    /// Whether there are more than these.
+    more: bool,
 }
 
 impl Rejects {
@@ -32,7 +34,8 @@ impl Rejects {
         let config = global.read()?;
         let journal = Journal::open(&config.journal)?;
         match &self.key {
-            None => list(&journal.objects_with_rejects(self.limit)?, global),
+            // One more than is shown tells whether there are more.
+            None => list(&journal.objects_with_rejects(self.limit.saturating_add(1))?, self.limit, global),
             Some(key) => self.show(key, &journal, global),
         }
     }
@@ -45,9 +48,11 @@ impl Rejects {
                 .hint("`longshore rejects` lists the objects with rejects"));
         };
         let generation = object.generation;
-        let rejects = journal.rejects(&object.identity, generation, self.limit)?;
+        let mut rejects = journal.rejects(&object.identity, generation, self.limit.saturating_add(1))?;
+        let has_more = rejects.len() as u64 > self.limit;
+        rejects.truncate(self.limit as usize);
         if global.json {
-            output::json(&Document { object, rejects: &rejects })?;
+            output::json(&Document { object, rejects: &rejects, more: has_more })?;
             return Ok(Outcome::Done);
         }
         outln!(
@@ -81,6 +86,9 @@ impl Rejects {
             );
             outln!("    {}", shown(&reject.raw));
         }
+        if has_more {
+            outln!("\nand more: `--limit N` shows them; the first 1,000 are in the report");
+        }
         Ok(Outcome::Done)
     }
 }
@@ -98,7 +106,9 @@ fn shown(raw: &str) -> String {
     if raw.chars().nth(SHOWN).is_some() { format!("{text} …") } else { text }
 }
 
-fn list(objects: &[ObjectRow], global: &Global) -> Result {
+fn list(objects: &[ObjectRow], limit: u64, global: &Global) -> Result {
+    let has_more = objects.len() as u64 > limit;
+    let objects = &objects[..objects.len().min(limit as usize)];
     if global.json {
         output::json(&objects)?;
         return Ok(Outcome::Done);
@@ -116,5 +126,8 @@ fn list(objects: &[ObjectRow], global: &Global) -> Result {
         })
         .collect();
     output::table(&["object", "pipeline", "state", "rejected", "error or rejects"], rows, "no rejects");
+    if has_more {
+        outln!("\nand more: `--limit N` lists them");
+    }
     Ok(Outcome::Done)
 }

@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use longshore_queue::{Pause, PauseKind, Schedule, State as TaskState, Task, Worker};
 use serde::Serialize;
 
-use super::{Global, Outcome, Result, output};
+use super::{Failure, Global, Outcome, Result, output};
 use crate::bucket::ObjectKey;
+use crate::config::Config;
 use crate::journal::{LoadRow, ObjectRow, State};
 use crate::pipeline::{Context, discover};
 use crate::project;
@@ -14,20 +15,35 @@ use crate::worker::TRIES;
 /// Things of a kind that are listed.
 const LISTED: u64 = 10;
 
+/// Failed objects that are looked for in the bucket.
+const LOOKED_FOR: u64 = 1_000;
+
 #[derive(Debug, Serialize)]
 struct Document {
     /// Whether objects stay where they are: then those that are in are among the pending ones.
     keeps_objects: bool,
+    #[serde(flatten)]
+    pending: Option<Pending>,
+    /// Why nothing can be said of what is in the bucket, and what to do about it.
+    bucket_error: Option<String>,
+    bucket_hint: Option<String>,
+    #[serde(flatten)]
+    queue: Queued,
+    failed: Vec<ObjectRow>,
+    /// Failed objects beyond those that are listed.
+    more_failed: u64,
+    last_loads: Vec<LoadRow>,
+}
+
+/// What the bucket says.
+#[derive(Debug, Serialize)]
+struct Pending {
     pending_objects: u64,
     pending_bytes: u64,
     oldest_pending_at: Option<Timestamp>,
     settling: usize,
     unmatched: u64,
     ambiguous: usize,
-    #[serde(flatten)]
-    queue: Queued,
-    failed: Vec<ObjectRow>,
-    last_loads: Vec<LoadRow>,
 }
 
 /// What the queue says.
@@ -53,19 +69,21 @@ struct Number {
 
 pub(super) async fn run(global: &Global) -> Result {
     let (config, context) = global.open().await?;
-    let found = discover::discover(&config.pipelines, None, &context).await?;
-    let (pending_objects, pending_bytes) = found.spool.size()?;
+    // Where the bucket cannot be reached, what queue and journal know is wanted most.
+    let (pending, bucket_error) = match pending(&config, &context).await {
+        Ok(pending) => (Some(pending), None),
+        Err(error) => (None, Some(error)),
+    };
+    let (failed, more_failed) = failed(&context, bucket_error.is_none()).await?;
     let document = Document {
         keeps_objects: context.keep,
-        pending_objects,
-        pending_bytes,
-        oldest_pending_at: found.spool.oldest()?,
-        settling: found.settling.len(),
-        unmatched: found.unmatched.count,
-        ambiguous: found.ambiguous.len(),
+        pending,
+        bucket_error: bucket_error.as_ref().map(Failure::on_one_line),
+        bucket_hint: bucket_error.and_then(|error| error.hint),
         // Who only looks makes no journal.
         queue: if config.journal.exists() { queued(&*project::open_queue(&config)?).await? } else { Queued::default() },
-        failed: failed(&context).await?,
+        failed,
+        more_failed,
         last_loads: context.journal.loads(None, LISTED)?,
     };
     if global.json {
@@ -78,7 +96,7 @@ pub(super) async fn run(global: &Global) -> Result {
         // What was tried so often needs somebody's eyes.
         && document.queue.retryable.iter().all(|task| task.attempts < TRIES)
         && document.failed.is_empty()
-        && document.ambiguous == 0;
+        && document.pending.as_ref().is_some_and(|pending| pending.ambiguous == 0);
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
 }
 
@@ -99,26 +117,43 @@ async fn queued(queue: &dyn longshore_queue::Queue) -> Result<Queued> {
     })
 }
 
-/// Objects in quarantine that are still there: one that somebody removed is no worry any more.
-async fn failed(context: &Context) -> Result<Vec<ObjectRow>> {
-    let mut failed = Vec::new();
-    for object in context.journal.objects_in(State::Failed, LISTED)? {
-        if context.bucket.head(&ObjectKey::new(&object.lies_at)).await?.is_some() {
-            failed.push(object);
+async fn pending(config: &Config, context: &Context) -> Result<Pending> {
+    let found = discover::discover(&config.pipelines, None, context).await?;
+    let (pending_objects, pending_bytes) = found.spool.size()?;
+    Ok(Pending {
+        pending_objects,
+        pending_bytes,
+        oldest_pending_at: found.spool.oldest()?,
+        settling: found.settling.len(),
+        unmatched: found.unmatched.count,
+        ambiguous: found.ambiguous.len(),
+    })
+}
+
+/// Objects in quarantine that are still there, and how many more there are: one that somebody removed is no worry any
+/// more.
+async fn failed(context: &Context, is_reached: bool) -> Result<(Vec<ObjectRow>, u64)> {
+    let (mut failed, mut more) = (Vec::new(), 0);
+    for object in context.journal.objects_in(State::Failed, LOOKED_FOR)? {
+        if is_reached && context.bucket.head(&ObjectKey::new(&object.lies_at)).await?.is_none() {
+            continue;
+        }
+        match failed.len() as u64 {
+            LISTED => more += 1,
+            _ => failed.push(object),
         }
     }
-    Ok(failed)
+    Ok((failed, more))
 }
 
 fn print(document: &Document) {
-    outln!("{}", waiting(document));
-    for (count, what) in [
-        (document.settling as u64, "still being written"),
-        (document.unmatched, "of no pipeline"),
-        (document.ambiguous as u64, "of two pipelines"),
-    ] {
-        if count > 0 {
-            outln!("{count} {what}");
+    match &document.pending {
+        Some(pending) => print_pending(pending, document.keeps_objects),
+        None => {
+            outln!("what waits is not known: {}", document.bucket_error.as_deref().unwrap_or_default());
+            if let Some(hint) = &document.bucket_hint {
+                outln!("hint: {hint}");
+            }
         }
     }
     print_queue(&document.queue);
@@ -126,6 +161,9 @@ fn print(document: &Document) {
         outln!("\nfailed:");
         for object in &document.failed {
             outln!("  {}: {}", object.lies_at, object.error.as_deref().unwrap_or_default());
+        }
+        if document.more_failed > 0 {
+            outln!("  and {} more: `longshore rejects --limit 1000` lists them", document.more_failed);
         }
     }
     if !document.last_loads.is_empty() {
@@ -144,12 +182,25 @@ fn print(document: &Document) {
     }
 }
 
-fn waiting(document: &Document) -> String {
-    let Some(at) = document.oldest_pending_at else { return "nothing waits".to_owned() };
+fn print_pending(pending: &Pending, keeps_objects: bool) {
+    outln!("{}", waiting(pending, keeps_objects));
+    for (count, what) in [
+        (pending.settling as u64, "still being written"),
+        (pending.unmatched, "of no pipeline"),
+        (pending.ambiguous as u64, "of two pipelines"),
+    ] {
+        if count > 0 {
+            outln!("{count} {what}");
+        }
+    }
+}
+
+fn waiting(pending: &Pending, keeps_objects: bool) -> String {
+    let Some(at) = pending.oldest_pending_at else { return "nothing waits".to_owned() };
     let age = age(at);
-    let objects = output::counted(document.pending_objects, "object");
-    let bytes = output::bytes(document.pending_bytes);
-    match (document.keeps_objects, document.pending_objects) {
+    let objects = output::counted(pending.pending_objects, "object");
+    let bytes = output::bytes(pending.pending_bytes);
+    match (keeps_objects, pending.pending_objects) {
         (true, _) => format!("the bucket keeps {objects} ({bytes})"),
         (false, 1) => format!("{objects} ({bytes}) waits, for {age:#}"),
         (false, _) => format!("{objects} ({bytes}) wait, the oldest for {age:#}"),
@@ -204,8 +255,14 @@ fn print_queue(queue: &Queued) {
     for task in &queue.set_aside {
         outln!("\ntask {} is {}: {}", task.id, task.state.as_str(), objects(task));
         if task.state == TaskState::Cancelled {
-            outln!("hint: `longshore retry` takes it up again");
+            outln!("hint: `longshore retry {}` takes it up again", task.first.key);
         }
+    }
+    let listed = queue.running.len() + queue.retryable.len() + queue.set_aside.len();
+    let told = queue.tasks.iter().filter(|number| number.state != TaskState::Available);
+    let more = told.map(|number| number.tasks).sum::<u64>().saturating_sub(listed as u64);
+    if more > 0 {
+        outln!("\nand {}", output::counted(more, "more task"));
     }
     for pause in &queue.paused {
         let what = if pause.kind == PauseKind::Objects { "could not load all" } else { "waits" };

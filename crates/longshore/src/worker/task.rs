@@ -63,7 +63,7 @@ async fn attend_in(pool: &Pool, lease: Lease, learned: &Shared) -> Summary {
         Ended::Worked(Err(error)) => failed(pool, &lease, pipeline, error, learned).await,
         Ended::Stopped => Some(End::Returned),
         Ended::Broken(Verdict::Cancelled) => {
-            tracing::warn!("broken off on request; `longshore retry` takes up what it left");
+            tracing::warn!("broken off on request; `longshore retry --all` takes up what it left");
             Some(End::Cancelled)
         }
         Ended::Broken(Verdict::Lost) => {

@@ -53,6 +53,24 @@ fn keys_are_exact_whatever_they_are_made_of() {
 }
 
 #[test]
+fn status_tells_what_it_knows_while_the_store_cannot_be_reached() {
+    let project = project(APPEND);
+    project.drop("bad.csv", "id,name\nx,a\n");
+    project.load_some();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace(&project.store().endpoint(), &format!("http://{closed}")));
+    let ran = project.run(&["status"]).exits(1).prints("what waits is not known: ");
+    for part in ["hint: look whether the store can be reached from here", "bad.csv: 1 of 1 rows does not fit"] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    let json = project.run(&["status", "--json"]).exits(1).json();
+    assert!(json["bucket_error"].is_string() && json["pending_objects"].is_null(), "{json}");
+    let ran = project.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("hint: look whether the store can be reached from here"), "{}", ran.stdout);
+}
+
+#[test]
 fn upsert_and_replace_keep_their_order() {
     let project = project("mode = \"upsert\"\nkey = [\"id\"]");
     project.drop_at("a.csv", "id,name\n1,second\n", "2026-02-02T00:00:00Z");

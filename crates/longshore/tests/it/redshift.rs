@@ -327,6 +327,16 @@ fn check_names_what_is_missing_and_the_user_who_needs_it() {
     let (url, _) = service("200 OK", r#"{"dbUser":"loader","dbPassword":"Loader-1"}"#.to_owned());
     let variables = [("AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", url.as_str())];
     let check = |arguments: &[&str]| project.run_with(arguments, &variables);
+    let (wrong, _) = service("200 OK", r#"{"dbUser":"loader","dbPassword":"wrong"}"#.to_owned());
+    let ran = project.run_with(&["check"], &[("AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", wrong.as_str())]).exits(1);
+    assert!(ran.stdout.contains("does not take the password of `loader`"), "{}", ran.stdout);
+    let url = project.cluster().standin.url();
+    let (_, database) = url.rsplit_once('/').unwrap();
+    project.sql(&format!("REVOKE TEMP ON DATABASE {database} FROM PUBLIC"));
+    let ran = check(&["check"]).exits(1);
+    let cure = format!("GRANT TEMP ON DATABASE \"{database}\" TO \"loader\"");
+    assert!(ran.stdout.contains("creating a temporary table") && ran.stdout.contains(&cure), "{}", ran.stdout);
+    project.sql(&format!("GRANT TEMP ON DATABASE {database} TO PUBLIC"));
     let ran = check(&["check"]).exits(1);
     for part in [
         "this user may not INSERT on `t`",

@@ -373,7 +373,7 @@ fn rejects_shows_the_rows_to_whoever_asks_and_the_logs_do_not() {
     insta::assert_snapshot!(shown.stdout, @r###"
     pending/a.csv (failed): 1 of 2 rows rejected
     error: 1 of 2 rows does not fit main.t: line 3 (record 2, byte 12), column `id`: expected an integer, found a letter
-    hint: correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `t` and run `longshore retry`
+    hint: correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `t` and run `longshore retry KEY`
     object: failed/2026/01/02/a.csv
     report: failed/2026/01/02/a.csv.report.json
 
@@ -440,14 +440,45 @@ fn a_repeat_writes_its_rejects_once() {
 
 #[test]
 fn status_forgets_a_failed_object_that_somebody_removed() {
-    let project =
-        Project::new("[[pipeline]]\nname = \"orders\"\nmatch = \"*.csv\"\ntable = \"orders\"\nmode = \"append\"\n");
+    let project = Project::new(&pipeline_of_ids(""));
     project.sql("CREATE TABLE orders (id INTEGER)");
     project.drop("a.csv", "id\nx\n");
     project.load_some();
     project.run(&["status"]).exits(1);
     std::fs::remove_dir_all(project.path("bucket/failed")).unwrap();
     project.run(&["status"]).exits(0);
+}
+
+#[test]
+fn what_is_not_listed_is_said() {
+    let project = Project::new(&pipeline_of_ids(""));
+    project.sql("CREATE TABLE orders (id INTEGER)");
+    for n in 0..13 {
+        project.drop(&format!("{n:02}.csv"), "id\nx\n");
+    }
+    project.load_some();
+    let status = project.run(&["status"]).exits(1).prints("  and 3 more: `longshore rejects --limit 1000` lists them");
+    assert_eq!(status.stdout.matches(".csv: 1 of 1 row").count(), 10, "{}", status.stdout);
+    assert_eq!(project.run(&["status", "--json"]).exits(1).json()["more_failed"], 3);
+    // Those that somebody removed hide none that are there.
+    let (failed, kept) = (project.path("bucket/failed"), project.path("kept"));
+    std::fs::rename(&failed, &kept).unwrap();
+    project.run(&["status"]).exits(0);
+    std::fs::rename(&kept, &failed).unwrap();
+    project.run(&["rejects", "--limit", "12"]).exits(0).prints("and more: `--limit N` lists them");
+    let all = project.run(&["rejects", "--limit", "13"]).exits(0);
+    assert!(!all.stdout.contains("and more"), "{}", all.stdout);
+    project.run(&["loads", "--limit", "1"]).exits(0).prints("and more: `--limit N` lists them");
+    project.drop("many.csv", format!("id\n{}", "x\n".repeat(21)));
+    project.load_some();
+    let shown = project.run(&["rejects", "pending/many.csv"]).exits(0).prints("and more: `--limit N` shows them");
+    assert_eq!(shown.stdout.matches("[type]").count(), 20, "{}", shown.stdout);
+    let json = |limit: &str| project.run(&["rejects", "pending/many.csv", "--json", "--limit", limit]).exits(0).json();
+    assert_eq!((&json("20")["more"], &json("21")["more"]), (&true.into(), &false.into()));
+}
+
+fn pipeline_of_ids(settings: &str) -> String {
+    format!("[[pipeline]]\nname = \"orders\"\nmatch = \"*.csv\"\ntable = \"orders\"\nmode = \"append\"\n{settings}")
 }
 
 const ANY: &str = "[[pipeline]]\nname = \"t\"\nmatch = \"*\"\ntable = \"t\"\nmode = \"append\"\n";

@@ -51,6 +51,8 @@ pub(super) struct Answer {
     pub(super) kind: Kind,
     pub(super) code: Option<String>,
     region: Option<String>,
+    /// Whether the store answered at all.
+    is_answered: bool,
     text: String,
 }
 
@@ -74,7 +76,7 @@ impl Answer {
             SdkError::ConstructionFailure(_) => Kind::Refused,
             _ => Kind::Unreachable,
         };
-        Self { kind, code, region, text }
+        Self { kind, code, region, is_answered: response.is_some(), text }
     }
 
     /// Whether the store says that it does not know this kind of request or condition.
@@ -100,6 +102,9 @@ impl Answer {
             (Kind::Login, Some("RequestTimeTooSkewed" | "RequestExpired")) => {
                 fault.cure("set the clock of this machine")
             }
+            (Kind::Unreachable, _) if !self.is_answered => fault.cure(
+                "look whether the store can be reached from here: `endpoint` and `region` under `[bucket]`, network, proxy",
+            ),
             (Kind::Refused, Some("InvalidObjectState")) => {
                 fault.cure("the object is in an archive storage class: restore it, or move it away")
             }

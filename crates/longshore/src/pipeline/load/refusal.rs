@@ -127,7 +127,7 @@ impl Attempt<'_> {
             return Some(Why {
                 message: format!("has rows, and none of its columns is loaded into {}", self.job.target.table.name),
                 cure: Some(
-                    "correct its header and drop it again, or let the pipeline's `columns` load one of its columns and run `longshore retry`"
+                    "correct its header and drop it again, or let the pipeline's `columns` load one of its columns and run `longshore retry KEY`"
                         .to_owned(),
                 ),
                 ..Why::default()
@@ -138,7 +138,7 @@ impl Attempt<'_> {
             return Some(Why {
                 message: "has no rows, and `replace` would empty the table".to_owned(),
                 cure: Some(format!(
-                    "if that is meant, set `allow_empty = true` on pipeline `{}` and run `longshore retry`",
+                    "if that is meant, set `allow_empty = true` on pipeline `{}` and run `longshore retry KEY`",
                     self.job.pipeline.name
                 )),
                 ..Why::default()
@@ -148,7 +148,7 @@ impl Attempt<'_> {
             return Some(Why {
                 message: "has the same key and the same bytes as an object that was loaded before".to_owned(),
                 cure: Some(
-                    "drop it if it is a repeat; to load it anyway set `repeat = \"load\"` and run `longshore retry`"
+                    "drop it if it is a repeat; to load it anyway set `repeat = \"load\"` and run `longshore retry KEY`"
                         .to_owned(),
                 ),
                 ..Why::default()
@@ -218,7 +218,7 @@ impl Attempt<'_> {
             cure: Some(
                 error
                     .own_cure()
-                    .unwrap_or("correct the rows and run `longshore retry`, or drop a corrected object")
+                    .unwrap_or("correct the rows and run `longshore retry KEY`, or drop a corrected object")
                     .to_owned(),
             ),
             line,
@@ -265,12 +265,12 @@ fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
         );
     }
     let setting = fault.and_then(|fault| setting_for(fault, job)).map_or_else(String::new, |setting| {
-        format!("; if the whole object is like that, set {setting} and run `longshore retry`")
+        format!("; if the whole object is like that, set {setting} and run `longshore retry KEY`")
     });
     Why {
         message,
         cure: Some(format!(
-            "correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `{}` and run `longshore retry`{setting}",
+            "correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `{}` and run `longshore retry KEY`{setting}",
             job.pipeline.name
         )),
         line: first.map(|reject| reject.line),
