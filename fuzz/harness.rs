@@ -136,6 +136,7 @@ fn columns(choice: u8) -> Vec<Column> {
             type_sql: String::new(),
             required: choice == index as u8,
             optional: true,
+            bound: None,
             rules: FieldRules {
                 null: [vec![], vec!["NA".to_owned()]][index % 2].clone(),
                 trim: [Trim::None, Trim::Both][index / 2 % 2],

@@ -131,6 +131,7 @@ fn columns() -> Vec<Column> {
         type_sql: String::new(),
         required: true,
         optional: false,
+        bound: None,
         rules: FieldRules::default(),
     })
     .into()

@@ -27,7 +27,7 @@ use crate::values::time::Time;
 use crate::values::timestamp::Timestamp;
 use crate::values::uuid::{Uuid, read_bytes};
 use crate::values::{Fault, Parse, Scratch, is_blank, json, trim};
-use crate::{Column, Rule, Trim, Type};
+use crate::{Bound, Column, Rule, Trim, Type};
 
 /// Some rows of a window, all with as many fields as there should be.
 pub(crate) struct Stretch<'a> {
@@ -126,10 +126,10 @@ pub(crate) fn builder(column: &Column, dialect: Dialect) -> Box<dyn Builder> {
         Type::UInt32 => primitive::<_, UInt32Type>(column, Integer::<u32>::new(rules)),
         Type::UInt64 => primitive::<_, UInt64Type>(column, Integer::<u64>::new(rules)),
         Type::Decimal { precision, scale } => {
-            primitive::<_, Decimal128Type>(column, Decimal::new(*precision, *scale, rules))
+            primitive::<_, Decimal128Type>(column, Decimal::new(*precision, *scale, rules).within(column.bound))
         }
-        Type::Float32 => primitive::<_, Float32Type>(column, Single::new(rules)),
-        Type::Float64 => primitive::<_, Float64Type>(column, Double::new(rules)),
+        Type::Float32 => primitive::<_, Float32Type>(column, Single::new(rules).within(column.bound)),
+        Type::Float64 => primitive::<_, Float64Type>(column, Double::new(rules).within(column.bound)),
         Type::Date => primitive::<_, Date32Type>(column, Date::new(rules)),
         Type::Time => primitive::<_, Time64MicrosecondType>(column, Time),
         Type::Timestamp => primitive::<_, TimestampMicrosecondType>(column, Timestamp::local(rules)),
@@ -378,6 +378,8 @@ struct Texts {
     views: Vec<u128>,
     /// Texts that are not as they stand in the buffers. Buffer 0 of the column.
     own: Vec<u8>,
+    /// The most bytes of a value that is no text.
+    most_bytes: Option<u32>,
 }
 
 /// Longest text that lies in its view.
@@ -390,8 +392,13 @@ impl Texts {
             _ => (None, false),
         };
         let limit = Limit { length, padded, max_bytes: column.rules.max_bytes };
+        let most_bytes = match column.bound {
+            Some(Bound::Bytes(most)) => Some(most),
+            _ => None,
+        };
         Self {
             ty: column.ty.clone(),
+            most_bytes: most_bytes.into_iter().chain(column.rules.max_bytes).min(),
             limit,
             trim: column.rules.trim,
             nulls: Nulls::new(column),
@@ -477,6 +484,11 @@ impl Texts {
             Type::Bytes => {
                 let from = self.own.len();
                 read_bytes(text, &mut self.own)?;
+                let found = self.own.len() - from;
+                if let Some(most) = self.most_bytes.filter(|most| found > *most as usize) {
+                    self.own.truncate(from);
+                    return Err(Fault::new(Rule::Length, format!("expected at most {most} bytes, found {found}")));
+                }
                 self.views[row as usize] = self.own_view(from);
                 return Ok(());
             }

@@ -16,8 +16,21 @@ pub struct Column {
     /// Whether the column may be missing from the object (it is nullable or has a default, and is
     /// no key).
     pub optional: bool,
+    /// What it takes less of than its type.
+    pub bound: Option<Bound>,
     /// How its texts are read.
     pub rules: FieldRules,
+}
+
+/// What a column takes less of than its type: a value beyond is a reject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// A value has at most so many bytes.
+    Bytes(u32),
+    /// A decimal has no more than the digits of a signed number of 64 bits, whatever its scale.
+    Bits64,
+    /// A number is neither infinite nor NaN.
+    Finite,
 }
 
 /// What a text is turned into.

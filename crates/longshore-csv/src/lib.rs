@@ -22,7 +22,7 @@ mod transcode;
 mod values;
 mod verbatim;
 
-pub use columns::{Binding, BindingSource, Column, LengthUnit, Received, Type};
+pub use columns::{Binding, BindingSource, Bound, Column, LengthUnit, Received, Type};
 pub use decoder::{Batch, CsvDecoder, Decoder, Summary};
 pub use infer::{Inference, Proposal};
 pub use options::{

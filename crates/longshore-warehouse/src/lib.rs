@@ -36,4 +36,4 @@ pub use load::{
     RowBatch, Swept, Tally, Warehouse,
 };
 pub use name::{Ident, NameError, QualifiedName, TableName};
-pub use table::{Column, ColumnType, Finding, LengthUnit, NewColumn, NewTable, Severity, Table};
+pub use table::{Bound, Column, ColumnType, Finding, LengthUnit, NewColumn, NewTable, Severity, Table};

@@ -43,6 +43,19 @@ pub struct Column {
     pub identity: bool,
     /// Whether it is computed from other columns.
     pub generated: bool,
+    /// What it takes less of than its type tells.
+    pub bound: Option<Bound>,
+}
+
+/// What a column takes less of than its [`ColumnType`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// A value has at most so many bytes.
+    Bytes(u32),
+    /// A decimal is kept in 64 bits with a sign, whatever its scale.
+    Bits64,
+    /// A number is neither infinite nor NaN.
+    Finite,
 }
 
 /// What a length counts.

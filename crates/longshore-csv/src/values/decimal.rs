@@ -1,7 +1,7 @@
 //! Exact decimals.
 
 use super::{Fault, Parse, Scratch, number};
-use crate::{DecimalRule, FieldRules, Rule};
+use crate::{Bound, DecimalRule, FieldRules, Rule};
 
 /// Parses decimals of one precision and scale.
 #[derive(Debug)]
@@ -15,6 +15,9 @@ pub(crate) struct Decimal {
     /// As `bound`, as far as it fits.
     small_bound: i64,
 }
+
+/// The least number that 64 bits with a sign do not hold.
+const BEYOND_64_BITS: i128 = 1 << 63;
 
 const MASK_DOT: u64 = 0x2E2E_2E2E_2E2E_2E2E;
 const LOW7: u64 = 0x7F7F_7F7F_7F7F_7F7F;
@@ -39,6 +42,15 @@ impl Decimal {
             plain: !rules.decimal_comma,
             small_bound: i64::try_from(bound).unwrap_or(i64::MAX),
         }
+    }
+
+    /// Takes less than its digits allow.
+    pub(crate) fn within(self, bound: Option<Bound>) -> Self {
+        let bound = match bound {
+            Some(Bound::Bits64) => self.bound.min(BEYOND_64_BITS),
+            _ => self.bound,
+        };
+        Self { bound, small_bound: i64::try_from(bound).unwrap_or(i64::MAX), ..self }
     }
 
     /// A value from its digits and how many of them stand after the point.
@@ -143,7 +155,10 @@ impl Parse for Decimal {
             }
         }
         if value >= self.bound {
-            return Err(out_of_range());
+            return Err(match self.bound {
+                BEYOND_64_BITS => Fault::new(Rule::Range, "the number is outside of the column's range"),
+                _ => out_of_range(),
+            });
         }
         let negative = parts.negative;
         scratch.rounded = is_lost;

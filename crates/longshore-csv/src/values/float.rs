@@ -1,18 +1,20 @@
 //! Binary floating point.
 
 use super::{Fault, Parse, Scratch, describe_first, number};
-use crate::{FieldRules, Rule};
+use crate::{Bound, FieldRules, Rule};
 
 /// Parses doubles.
 #[derive(Debug)]
 pub(crate) struct Double {
     rules: FieldRules,
+    is_finite: bool,
 }
 
 /// Parses singles.
 #[derive(Debug)]
 pub(crate) struct Single {
     rules: FieldRules,
+    is_finite: bool,
 }
 
 /// Powers of ten that a double holds exactly.
@@ -20,13 +22,23 @@ const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e1
 
 impl Double {
     pub(crate) fn new(rules: &FieldRules) -> Self {
-        Self { rules: rules.clone() }
+        Self { rules: rules.clone(), is_finite: false }
+    }
+
+    /// Takes less than its type.
+    pub(crate) fn within(self, bound: Option<Bound>) -> Self {
+        Self { is_finite: bound == Some(Bound::Finite), ..self }
     }
 }
 
 impl Single {
     pub(crate) fn new(rules: &FieldRules) -> Self {
-        Self { rules: rules.clone() }
+        Self { rules: rules.clone(), is_finite: false }
+    }
+
+    /// Takes less than its type.
+    pub(crate) fn within(self, bound: Option<Bound>) -> Self {
+        Self { is_finite: bound == Some(Bound::Finite), ..self }
     }
 }
 
@@ -70,7 +82,7 @@ impl Parse for Double {
     }
 
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<f64, Fault> {
-        parse(cell, &self.rules, scratch, f64::is_infinite, |value: f64| value == 0.0)
+        parse(cell, &self.rules, self.is_finite, scratch, f64::is_infinite, |value: f64| value == 0.0)
     }
 }
 
@@ -91,18 +103,25 @@ impl Parse for Single {
     }
 
     fn careful(&self, cell: &[u8], scratch: &mut Scratch) -> Result<f32, Fault> {
-        parse(cell, &self.rules, scratch, f32::is_infinite, |value: f32| value == 0.0)
+        parse(cell, &self.rules, self.is_finite, scratch, f32::is_infinite, |value: f32| value == 0.0)
     }
 }
 
 fn parse<T: std::str::FromStr + Copy>(
     cell: &[u8],
     rules: &FieldRules,
+    is_finite: bool,
     scratch: &mut Scratch,
     is_infinite: fn(T) -> bool,
     is_zero: fn(T) -> bool,
 ) -> Result<T, Fault> {
     if let Some(value) = special(cell).and_then(|word| word.parse().ok()) {
+        if is_finite {
+            return Err(Fault::new(
+                Rule::Range,
+                "the column takes neither infinity nor NaN (`null` names words for NULL)",
+            ));
+        }
         return Ok(value);
     }
     // Checks the spelling; the digits are then put together as Rust spells them.

@@ -17,6 +17,7 @@ pub(crate) fn column(name: &str, ty: Type) -> Column {
         type_sql: String::new(),
         required: false,
         optional: true,
+        bound: None,
         rules: FieldRules::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
-use longshore_csv::{Column, DecimalRule, FieldRules, Header, LengthUnit, OffsetRule, Options, Trim, Type};
+use longshore_csv::{Bound, Column, DecimalRule, FieldRules, Header, LengthUnit, OffsetRule, Options, Trim, Type};
 
 use crate::harness::{column, read, text};
 
@@ -119,7 +119,11 @@ fn texts_uuids_bytes_and_json() {
 
 /// The value or the first rule broken of one text.
 fn one(ty: Type, rules: FieldRules, text: &str) -> String {
-    let columns = [column("n", Type::Int32), Column { rules, ..column("v", ty) }];
+    of(Column { rules, ..column("v", ty) }, text)
+}
+
+fn of(column_of_text: Column, text: &str) -> String {
+    let columns = [column("n", Type::Int32), column_of_text];
     let options = Options { delimiter: b'\t', header: Header::No, ..Options::default() };
     let read = read(&options, &columns, format!("1\t{text}\n")).unwrap();
     match read.rejects.first() {
@@ -172,6 +176,40 @@ fn digits_too_many_are_rounded_cut_or_refused() {
     let widest = "99999999999999999999999999999999999999";
     assert_eq!(one(decimal(38, 0), FieldRules::default(), widest), widest);
     assert_eq!(one(decimal(38, 0), FieldRules::default(), &format!("{widest}.5")), "range");
+}
+
+#[test]
+fn what_a_column_takes_less_of_than_its_type_is_a_reject() {
+    let within = |bound, ty, text| of(Column { bound: Some(bound), ..column("v", ty) }, text);
+    let decimal = |scale| Type::Decimal { precision: 19, scale };
+    for (scale, text, expected) in [
+        (0, "9223372036854775807", "9223372036854775807"),
+        (0, "-9223372036854775807", "-9223372036854775807"),
+        (0, "9223372036854775808", "range"),
+        (0, "9999999999999999999", "range"),
+        (0, "99999999999999999999", "range"),
+        (4, "922337203685477.5807", "922337203685477.5807"),
+        (4, "922337203685477.58074", "922337203685477.5807"),
+        (4, "922337203685477.5808", "range"),
+        (4, "-999999999999999.9999", "range"),
+    ] {
+        assert_eq!(within(Bound::Bits64, decimal(scale), text), expected, "{text}");
+    }
+    for ty in [Type::Float32, Type::Float64] {
+        for (text, expected) in [("1.5", "1.5"), ("1e2", "100"), ("", "NULL")] {
+            assert_eq!(within(Bound::Finite, ty.clone(), text), expected, "{text}");
+        }
+        for text in ["inf", "-Infinity", "NaN"] {
+            assert_eq!(within(Bound::Finite, ty.clone(), text), "range", "{text}");
+            assert_ne!(one(ty.clone(), FieldRules::default(), text), "range", "{text}");
+        }
+    }
+    for (text, expected) in [("00ff", "00ff"), ("\"00ff\"", "00ff"), ("00ff7f", "length"), ("", "NULL")] {
+        assert_eq!(within(Bound::Bytes(2), Type::Bytes, text), expected, "{text}");
+    }
+    // By the pipeline's own limit too.
+    let rules = FieldRules { max_bytes: Some(1), ..FieldRules::default() };
+    assert_eq!(one(Type::Bytes, rules, "00ff"), "length");
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn columns(connection: &Connection, schema: &str, name: &str) -> duckdb::Result<
                 default: row.get(3)?,
                 identity: false,
                 generated: false,
+                bound: None,
             })
         })?
         .collect::<duckdb::Result<Vec<_>>>()?;

@@ -319,6 +319,7 @@ fn column(row: &SimpleQueryRow) -> (Column, Detail, Option<u32>) {
         default: row.get(5).filter(|_| !generated).map(str::to_owned),
         identity: !identity.is_empty(),
         generated,
+        bound: None,
     };
     if is_enum {
         kind.wire = Wire::Text;

@@ -2,7 +2,7 @@
 
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::{ColumnType, LengthUnit};
+use crate::{Bound, ColumnType, LengthUnit};
 
 /// The most bytes of a VARCHAR.
 const MOST_VARCHAR: u32 = 65_535;
@@ -45,6 +45,7 @@ pub(super) struct Kind {
     pub(super) wire: Option<Wire>,
     /// The type of a staging column.
     pub(super) staged_as: String,
+    pub(super) bound: Option<Bound>,
 }
 
 /// Reads a type as the catalog spells it: `character varying(256)`, `numeric(18,0)`.
@@ -57,25 +58,27 @@ pub(super) fn kind(spelled: &str) -> Kind {
         }
         _ => (spelled.clone(), Vec::new()),
     };
-    let plain = |ty, wire, staged_as: &str| Kind { ty, wire: Some(wire), staged_as: staged_as.to_owned() };
+    let kind = |ty, wire, staged_as: String| Kind { ty, wire: Some(wire), staged_as, bound: None };
+    let plain = |ty, wire, staged_as: &str| kind(ty, wire, staged_as.to_owned());
+    let finite = |ty, wire, staged_as| Kind { bound: Some(Bound::Finite), ..plain(ty, wire, staged_as) };
     let first = numbers.first().copied();
     match name.trim() {
         "boolean" | "bool" => plain(ColumnType::Boolean, Wire::Bool, "BOOLEAN"),
         "smallint" | "int2" => plain(ColumnType::Int16, Wire::Int2, "SMALLINT"),
         "integer" | "int" | "int4" => plain(ColumnType::Int32, Wire::Int4, "INTEGER"),
         "bigint" | "int8" => plain(ColumnType::Int64, Wire::Int8, "BIGINT"),
-        "real" | "float4" => plain(ColumnType::Float32, Wire::Float4, "REAL"),
-        "double precision" | "float8" | "float" => plain(ColumnType::Float64, Wire::Float8, "DOUBLE PRECISION"),
+        "real" | "float4" => finite(ColumnType::Float32, Wire::Float4, "REAL"),
+        "double precision" | "float8" | "float" => finite(ColumnType::Float64, Wire::Float8, "DOUBLE PRECISION"),
         "numeric" | "decimal" => decimal(first.unwrap_or(18), numbers.get(1).copied().unwrap_or(0)),
         "character" | "char" | "nchar" | "bpchar" => {
             let length = first.unwrap_or(if name == "bpchar" { 256 } else { 1 });
             let ty = ColumnType::Char { length, unit: LengthUnit::Bytes };
-            Kind { ty, wire: Some(Wire::Ascii), staged_as: format!("CHAR({length})") }
+            kind(ty, Wire::Ascii, format!("CHAR({length})"))
         }
         "character varying" | "varchar" | "nvarchar" | "text" => {
             let length = first.unwrap_or(256);
             let ty = ColumnType::Varchar { length, unit: LengthUnit::Bytes };
-            Kind { ty, wire: Some(Wire::Text), staged_as: format!("VARCHAR({length})") }
+            kind(ty, Wire::Text, format!("VARCHAR({length})"))
         }
         "date" => plain(ColumnType::Date, Wire::Date, "DATE"),
         "time" | "time without time zone" => plain(ColumnType::Time, Wire::Time, "TIME"),
@@ -84,10 +87,11 @@ pub(super) fn kind(spelled: &str) -> Kind {
         "super" => plain(ColumnType::Json, Wire::Text, "SUPER"),
         "varbyte" | "varbinary" | "binary varying" => {
             let length = first.unwrap_or(USUAL_VARBYTE);
-            Kind { ty: ColumnType::Bytes, wire: Some(Wire::Bytes), staged_as: format!("VARBYTE({length})") }
+            let bound = Some(Bound::Bytes(length));
+            Kind { bound, ..kind(ColumnType::Bytes, Wire::Bytes, format!("VARBYTE({length})")) }
         }
         // What it would read from a text need not be what the text says.
-        _ => Kind { ty: ColumnType::Other, wire: None, staged_as: spelled },
+        _ => Kind { ty: ColumnType::Other, wire: None, staged_as: spelled, bound: None },
     }
 }
 
@@ -97,8 +101,11 @@ fn decimal(precision: u32, scale: u32) -> Kind {
             ty: ColumnType::Decimal { precision, scale },
             wire: Some(Wire::Decimal { scale }),
             staged_as: format!("DECIMAL({precision},{scale})"),
+            bound: (precision == 19).then_some(Bound::Bits64),
         },
-        _ => Kind { ty: ColumnType::Other, wire: None, staged_as: format!("DECIMAL({precision},{scale})") },
+        _ => {
+            Kind { ty: ColumnType::Other, wire: None, staged_as: format!("DECIMAL({precision},{scale})"), bound: None }
+        }
     }
 }
 

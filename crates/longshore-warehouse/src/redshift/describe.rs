@@ -167,6 +167,7 @@ fn described(
             default: text(1).filter(|_| numbering == Numbering::None).map(str::to_owned),
             identity: numbering != Numbering::None,
             generated: false,
+            bound: kind.bound,
         });
         described.details.push(Detail {
             kind,

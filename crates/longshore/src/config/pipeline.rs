@@ -523,6 +523,7 @@ fn read_rules(section: &Section<'_>, base: &FieldRules) -> FieldRules {
         type_sql: String::new(),
         required: false,
         optional: true,
+        bound: None,
         rules: rules.clone(),
     };
     for message in longshore_csv::check(&Options::default(), &[any]) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_csv::{Column as CsvColumn, FieldRules, LengthUnit, Options, Type};
+use longshore_csv::{Bound, Column as CsvColumn, FieldRules, LengthUnit, Options, Type};
 use longshore_warehouse::{self as warehouse, Column, ColumnType, Mode, Table};
 
 use super::Error;
@@ -166,6 +166,11 @@ fn csv_column(column: &Column, mode: &Mode, rules: &FieldRules) -> CsvColumn {
         type_sql: column.type_sql.clone(),
         required: is_key || !column.nullable,
         optional: !is_key && !orders && (column.nullable || column.default.is_some() || column.identity),
+        bound: column.bound.map(|bound| match bound {
+            warehouse::Bound::Bytes(most) => Bound::Bytes(most),
+            warehouse::Bound::Bits64 => Bound::Bits64,
+            warehouse::Bound::Finite => Bound::Finite,
+        }),
         rules: rules.clone(),
     }
 }

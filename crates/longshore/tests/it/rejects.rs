@@ -450,6 +450,18 @@ fn status_forgets_a_failed_object_that_somebody_removed() {
 }
 
 #[test]
+fn a_header_that_is_read_as_data_is_told_from_a_bad_row() {
+    let project = Project::new(&pipeline_of_ids("csv = { header = false }\n"));
+    project.sql("CREATE TABLE orders (id INTEGER, name VARCHAR)");
+    project.drop("header.csv", "\"ID\",name\n1,a\n");
+    project.drop("row.csv", "1,a\nid,b\n");
+    let cure = "remove `header = false` on pipeline `orders`";
+    project.load_some();
+    assert!(project.run(&["rejects", "pending/header.csv"]).exits(0).stdout.contains(cure));
+    assert!(!project.run(&["rejects", "pending/row.csv"]).exits(0).stdout.contains(cure));
+}
+
+#[test]
 fn what_is_not_listed_is_said() {
     let project = Project::new(&pipeline_of_ids(""));
     project.sql("CREATE TABLE orders (id INTEGER)");

@@ -63,6 +63,7 @@ fn decode(chosen: &[usize], text: &str, null: &str) -> Option<Batch> {
         type_sql: kinds()[*kind].0.to_owned(),
         required: false,
         optional: false,
+        bound: None,
         rules: FieldRules { null: vec![null.to_owned()], ..FieldRules::default() },
     };
     let columns = chosen.iter().enumerate().map(column).collect();

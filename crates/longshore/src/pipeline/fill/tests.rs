@@ -29,6 +29,7 @@ fn filled(ty: Type, fill: Fill) -> Filled {
         ty,
         required: false,
         optional: true,
+        bound: None,
         rules: FieldRules::default(),
     };
     Filled { column, fill }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_csv::{Binding, BindingSource, FieldFault, ObjectFault, Rule, Type};
+use longshore_csv::{Binding, BindingSource, FieldFault, Header, ObjectFault, Reject, Rule, Type};
 use longshore_warehouse::{Fault, Kind, LoadId, Mode, Position, WarehouseError};
 
 use super::{Attempt, Loaded, now};
@@ -247,6 +247,15 @@ fn setting_for(fault: &FieldFault, job: Job<'_>) -> Option<&'static str> {
     })
 }
 
+/// Whether the first record, read as data, is nothing but names of columns.
+fn is_header(reject: &Reject, job: Job<'_>) -> bool {
+    let text = String::from_utf8_lossy(&reject.raw);
+    let mut names = text.split(char::from(job.target.csv.delimiter)).map(|name| name.trim().trim_matches('"'));
+    reject.record == 1
+        && job.target.csv.header == Header::No
+        && names.all(|name| job.target.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)))
+}
+
 /// The message for an object with too many rejects: the first of them, and how many there are.
 fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
     let first = rejects.listed.first();
@@ -264,15 +273,23 @@ fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
             reject.line, reject.record, reject.byte, fault.message
         );
     }
-    let setting = fault.and_then(|fault| setting_for(fault, job)).map_or_else(String::new, |setting| {
-        format!("; if the whole object is like that, set {setting} and run `longshore retry KEY`")
-    });
-    Why {
-        message,
-        cure: Some(format!(
+    let cure = if first.is_some_and(|first| is_header(first, job)) {
+        format!(
+            "its first record names the columns: remove `header = false` on pipeline `{}` and run `longshore retry KEY`",
+            job.pipeline.name
+        )
+    } else {
+        let setting = fault.and_then(|fault| setting_for(fault, job)).map_or_else(String::new, |setting| {
+            format!("; if the whole object is like that, set {setting} and run `longshore retry KEY`")
+        });
+        format!(
             "correct the rows and drop the object again, or allow them with `max_rejects` on pipeline `{}` and run `longshore retry KEY`{setting}",
             job.pipeline.name
-        )),
+        )
+    };
+    Why {
+        message,
+        cure: Some(cure),
         line: first.map(|reject| reject.line),
         byte: first.map(|reject| reject.byte),
         column: fault.and_then(|fault| fault.column.clone()),
