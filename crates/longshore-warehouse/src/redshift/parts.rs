@@ -27,7 +27,7 @@ pub(super) const CHUNK: usize = 1 << 20;
 const SPREAD_FROM: u64 = 8 << 20;
 
 /// Compressed bytes of all parts that are open, with the lines that overfill them.
-const OPEN_BYTES: usize = 48 << 20;
+const OPEN_BYTES: usize = 40 << 20;
 
 /// Compressed bytes of a part: large enough for Redshift to read it at full speed, small enough that
 /// several are under way.
@@ -35,7 +35,7 @@ const MOST_PART: usize = 16 << 20;
 const LEAST_PART: usize = 1 << 20;
 
 /// Compressed bytes that are on their way to the bucket.
-const FLYING_BYTES: usize = 40 << 20;
+const FLYING_BYTES: usize = 32 << 20;
 
 /// The most parts that are on their way at once.
 const MOST_FLYING: usize = 16;
@@ -420,7 +420,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn what_is_held_is_bounded_however_many_slices() {
         const MOST: usize = OPEN_BYTES + FLYING_BYTES + (MOST_WORKERS + 1) * CHUNK;
-        const { assert!(MOST < 112 << 20) };
+        const { assert!(MOST < 92 << 20) };
         // Bytes that do not compress, so that what is held is what was given and has not landed.
         let mut seed = 1_u64;
         let bytes: Vec<u8> = std::iter::repeat_with(|| {
