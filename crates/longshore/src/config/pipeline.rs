@@ -169,8 +169,8 @@ pub struct GroupLimits {
 /// One commit for 500 objects costs next to nothing an object; more would only make a replay dearer.
 const HELD: GroupLimits = GroupLimits {
     objects: 500,
-    // Typed rows take up to four times the bytes of their text, and two groups are in memory at once.
-    bytes: 16 << 20,
+    // Typed rows take up to four times the bytes of their text, and two groups are in memory at once: less than 200 MiB.
+    bytes: 14 << 20,
 };
 /// Where a load takes seconds however small it is, and nothing of it is held.
 const STREAMED: GroupLimits = GroupLimits { objects: MOST_OBJECTS, bytes: 1 << 30 };

@@ -141,7 +141,7 @@ fn settings_with_a_meaning_are_taken() {
 fn groups_are_larger_where_nothing_of_them_is_held() {
     let group =
         |text: &str| parse(text).map(|config| (config.pipelines[0].group.objects, config.pipelines[0].group.bytes));
-    assert_eq!(group(SMALL), Ok((500, 16 << 20)));
+    assert_eq!(group(SMALL), Ok((500, 14 << 20)));
     let redshift = |more: &str| {
         let warehouse = "[warehouse]\nurl = \"redshift://loader@c.example.com/db\"\niam_role = \"default\"\n\
             staging = \"s3://acme/staging/\"";
