@@ -4,6 +4,7 @@
 //! their number. A row that does not fit stays in its place until the batch ends, and is then
 //! taken out of all columns at once.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -378,8 +379,8 @@ struct Texts {
     views: Vec<u128>,
     /// Texts that are not as they stand in the buffers. Buffer 0 of the column.
     own: Vec<u8>,
-    /// The most bytes of a value that is no text.
-    most_bytes: Option<u32>,
+    /// How many bytes a value may have that is no text.
+    bytes: RangeInclusive<usize>,
 }
 
 /// Longest text that lies in its view.
@@ -392,13 +393,12 @@ impl Texts {
             _ => (None, false),
         };
         let limit = Limit { length, padded, max_bytes: column.rules.max_bytes };
-        let most_bytes = match column.bound {
-            Some(Bound::Bytes(most)) => Some(most),
-            _ => None,
-        };
         Self {
             ty: column.ty.clone(),
-            most_bytes: most_bytes.into_iter().chain(column.rules.max_bytes).min(),
+            bytes: match column.bound {
+                Some(Bound::Bytes(most)) => 1..=most as usize,
+                _ => 0..=usize::MAX,
+            },
             limit,
             trim: column.rules.trim,
             nulls: Nulls::new(column),
@@ -485,9 +485,10 @@ impl Texts {
                 let from = self.own.len();
                 read_bytes(text, &mut self.own)?;
                 let found = self.own.len() - from;
-                if let Some(most) = self.most_bytes.filter(|most| found > *most as usize) {
+                if !self.bytes.contains(&found) {
                     self.own.truncate(from);
-                    return Err(Fault::new(Rule::Length, format!("expected at most {most} bytes, found {found}")));
+                    let most = self.bytes.end();
+                    return Err(Fault::new(Rule::Length, format!("expected 1 to {most} bytes, found {found}")));
                 }
                 self.views[row as usize] = self.own_view(from);
                 return Ok(());

@@ -25,7 +25,7 @@ pub struct Column {
 /// What a column takes less of than its type: a value beyond is a reject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bound {
-    /// A value has at most so many bytes.
+    /// A value of bytes has one at least, and at most so many.
     Bytes(u32),
     /// A decimal has no more than the digits of a signed number of 64 bits, whatever its scale.
     Bits64,

@@ -25,7 +25,14 @@ impl Config {
     /// refuse it too.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         match self.source() {
-            Some(credentials) => self.with(self.fetch(credentials.as_ref()).await?).connect_as().await,
+            Some(credentials) => {
+                let connected = self.with(self.fetch(credentials.as_ref()).await?).connect_as().await;
+                connected.map_err(|error| match error.sqlstate() {
+                    Some(code) if code.code().starts_with("28") => error
+                        .cure("the login was fetched for this connection: look whether the server takes such logins"),
+                    _ => error,
+                })
+            }
             None => self.connect_as().await,
         }
     }

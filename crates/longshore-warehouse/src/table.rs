@@ -50,7 +50,7 @@ pub struct Column {
 /// What a column takes less of than its [`ColumnType`] tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bound {
-    /// A value has at most so many bytes.
+    /// A value of bytes has one at least, and at most so many.
     Bytes(u32),
     /// A decimal is kept in 64 bits with a sign, whatever its scale.
     Bits64,

@@ -180,11 +180,12 @@ fn end_of(text: &[u8], length: usize, unit: LengthUnit) -> usize {
 
 fn too_long(text: &[u8], length: u32, unit: LengthUnit) -> Fault {
     let (found, unit) = match unit {
-        LengthUnit::Bytes | LengthUnit::Ascii => (text.len(), "bytes"),
+        LengthUnit::Bytes | LengthUnit::Ascii => (text.len(), "byte"),
         LengthUnit::Characters => {
             let is_first = |byte: &&u8| **byte & 0xC0 != 0x80;
-            (text.iter().filter(is_first).count(), "characters")
+            (text.iter().filter(is_first).count(), "character")
         }
     };
-    Fault::new(Rule::Length, format!("expected at most {length} {unit}, found {found}"))
+    let plural = if length == 1 { "" } else { "s" };
+    Fault::new(Rule::Length, format!("expected at most {length} {unit}{plural}, found {found}"))
 }

@@ -190,7 +190,9 @@ async fn user(session: &Session) -> Result<String, WarehouseError> {
 
 /// Names the right that a user lacks who may create no temporary table.
 async fn without_temp(error: WarehouseError, session: &Session, shared: &Shared) -> WarehouseError {
-    if *error.kind() != Kind::AccessDenied {
+    if *error.kind() != Kind::AccessDenied
+        || !error.server_text().is_some_and(|text| text.contains("permission denied"))
+    {
         return error;
     }
     let database = longshore_postgres::quote::ident(shared.config.connect.database());

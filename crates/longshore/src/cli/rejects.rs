@@ -1,5 +1,7 @@
 //! `longshore rejects`: the rows that did not fit.
 
+use std::collections::HashSet;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -49,10 +51,13 @@ impl Rejects {
         };
         let generation = object.generation;
         let mut rejects = journal.rejects(&object.identity, generation, self.limit.saturating_add(1))?;
-        let has_more = rejects.len() as u64 > self.limit;
+        let is_cut = rejects.len() as u64 > self.limit;
         rejects.truncate(self.limit as usize);
+        // One row may have several.
+        let records: HashSet<u64> = rejects.iter().map(|reject| reject.record).collect();
+        let unlisted = if is_cut { 0 } else { object.rows_rejected.saturating_sub(records.len() as u64) };
         if global.json {
-            output::json(&Document { object, rejects: &rejects, more: has_more })?;
+            output::json(&Document { object, rejects: &rejects, more: is_cut || unlisted > 0 })?;
             return Ok(Outcome::Done);
         }
         outln!(
@@ -86,8 +91,11 @@ impl Rejects {
             );
             outln!("    {}", shown(&reject.raw));
         }
-        if has_more {
-            outln!("\nand more: `--limit N` shows them; the first 1,000 are in the report");
+        if is_cut {
+            outln!("\nand more: `--limit N` shows them");
+        }
+        if unlisted > 0 {
+            outln!("\nand {}: of an object 1,000 are listed", output::counted(unlisted, "more row"));
         }
         Ok(Outcome::Done)
     }

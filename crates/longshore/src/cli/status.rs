@@ -1,5 +1,6 @@
 //! `longshore status`: how things stand, from bucket, queue and journal; the warehouse is left alone.
 
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use longshore_queue::{Pause, PauseKind, Schedule, State as TaskState, Task, Worker};
 use serde::Serialize;
@@ -17,33 +18,34 @@ const LISTED: u64 = 10;
 
 /// Failed objects that are looked for in the bucket.
 const LOOKED_FOR: u64 = 1_000;
+const LOOKS_AT_ONCE: usize = 32;
 
 #[derive(Debug, Serialize)]
 struct Document {
     /// Whether objects stay where they are: then those that are in are among the pending ones.
     keeps_objects: bool,
     #[serde(flatten)]
-    pending: Option<Pending>,
+    pending: Pending,
     /// Why nothing can be said of what is in the bucket, and what to do about it.
     bucket_error: Option<String>,
     bucket_hint: Option<String>,
     #[serde(flatten)]
     queue: Queued,
     failed: Vec<ObjectRow>,
-    /// Failed objects beyond those that are listed.
+    /// Failed objects beyond those that are listed: so many at least.
     more_failed: u64,
     last_loads: Vec<LoadRow>,
 }
 
-/// What the bucket says.
-#[derive(Debug, Serialize)]
+/// What the bucket says, where it can be reached.
+#[derive(Debug, Default, Serialize)]
 struct Pending {
-    pending_objects: u64,
-    pending_bytes: u64,
+    pending_objects: Option<u64>,
+    pending_bytes: Option<u64>,
     oldest_pending_at: Option<Timestamp>,
-    settling: usize,
-    unmatched: u64,
-    ambiguous: usize,
+    settling: Option<usize>,
+    unmatched: Option<u64>,
+    ambiguous: Option<usize>,
 }
 
 /// What the queue says.
@@ -71,8 +73,8 @@ pub(super) async fn run(global: &Global) -> Result {
     let (config, context) = global.open().await?;
     // Where the bucket cannot be reached, what queue and journal know is wanted most.
     let (pending, bucket_error) = match pending(&config, &context).await {
-        Ok(pending) => (Some(pending), None),
-        Err(error) => (None, Some(error)),
+        Ok(pending) => (pending, None),
+        Err(error) => (Pending::default(), Some(error)),
     };
     let (failed, more_failed) = failed(&context, bucket_error.is_none()).await?;
     let document = Document {
@@ -96,7 +98,7 @@ pub(super) async fn run(global: &Global) -> Result {
         // What was tried so often needs somebody's eyes.
         && document.queue.retryable.iter().all(|task| task.attempts < TRIES)
         && document.failed.is_empty()
-        && document.pending.as_ref().is_some_and(|pending| pending.ambiguous == 0);
+        && document.pending.ambiguous == Some(0);
     Ok(if is_fine { Outcome::Done } else { Outcome::Incomplete })
 }
 
@@ -121,36 +123,36 @@ async fn pending(config: &Config, context: &Context) -> Result<Pending> {
     let found = discover::discover(&config.pipelines, None, context).await?;
     let (pending_objects, pending_bytes) = found.spool.size()?;
     Ok(Pending {
-        pending_objects,
-        pending_bytes,
+        pending_objects: Some(pending_objects),
+        pending_bytes: Some(pending_bytes),
         oldest_pending_at: found.spool.oldest()?,
-        settling: found.settling.len(),
-        unmatched: found.unmatched.count,
-        ambiguous: found.ambiguous.len(),
+        settling: Some(found.settling.len()),
+        unmatched: Some(found.unmatched.count),
+        ambiguous: Some(found.ambiguous.len()),
     })
 }
 
 /// Objects in quarantine that are still there, and how many more there are: one that somebody removed is no worry any
 /// more.
 async fn failed(context: &Context, is_reached: bool) -> Result<(Vec<ObjectRow>, u64)> {
-    let (mut failed, mut more) = (Vec::new(), 0);
-    for object in context.journal.objects_in(State::Failed, LOOKED_FOR)? {
-        if is_reached && context.bucket.head(&ObjectKey::new(&object.lies_at)).await?.is_none() {
-            continue;
-        }
-        match failed.len() as u64 {
-            LISTED => more += 1,
-            _ => failed.push(object),
-        }
-    }
+    let objects = context.journal.objects_in(State::Failed, LOOKED_FOR)?;
+    let is_there = |object: ObjectRow| async move {
+        // Where nothing can be said of it, it is one.
+        let is_gone = is_reached && matches!(context.bucket.head(&ObjectKey::new(&object.lies_at)).await, Ok(None));
+        (!is_gone).then_some(object)
+    };
+    let looking = stream::iter(objects.into_iter().map(is_there)).buffered(LOOKS_AT_ONCE);
+    let mut failed: Vec<ObjectRow> = looking.filter_map(|object| async { object }).collect().await;
+    let more = (failed.len() as u64).saturating_sub(LISTED);
+    failed.truncate(LISTED as usize);
     Ok((failed, more))
 }
 
 fn print(document: &Document) {
-    match &document.pending {
-        Some(pending) => print_pending(pending, document.keeps_objects),
-        None => {
-            outln!("what waits is not known: {}", document.bucket_error.as_deref().unwrap_or_default());
+    match &document.bucket_error {
+        None => print_pending(&document.pending, document.keeps_objects),
+        Some(error) => {
+            outln!("what waits is not known: {error}");
             if let Some(hint) = &document.bucket_hint {
                 outln!("hint: {hint}");
             }
@@ -163,7 +165,8 @@ fn print(document: &Document) {
             outln!("  {}: {}", object.lies_at, object.error.as_deref().unwrap_or_default());
         }
         if document.more_failed > 0 {
-            outln!("  and {} more: `longshore rejects --limit 1000` lists them", document.more_failed);
+            let least = if document.more_failed + LISTED >= LOOKED_FOR { "at least " } else { "" };
+            outln!("  and {least}{} more: `longshore rejects --limit 1000` lists them", document.more_failed);
         }
     }
     if !document.last_loads.is_empty() {
@@ -185,11 +188,11 @@ fn print(document: &Document) {
 fn print_pending(pending: &Pending, keeps_objects: bool) {
     outln!("{}", waiting(pending, keeps_objects));
     for (count, what) in [
-        (pending.settling as u64, "still being written"),
+        (pending.settling.map(|count| count as u64), "still being written"),
         (pending.unmatched, "of no pipeline"),
-        (pending.ambiguous as u64, "of two pipelines"),
+        (pending.ambiguous.map(|count| count as u64), "of two pipelines"),
     ] {
-        if count > 0 {
+        if let Some(count) = count.filter(|count| *count > 0) {
             outln!("{count} {what}");
         }
     }
@@ -198,9 +201,10 @@ fn print_pending(pending: &Pending, keeps_objects: bool) {
 fn waiting(pending: &Pending, keeps_objects: bool) -> String {
     let Some(at) = pending.oldest_pending_at else { return "nothing waits".to_owned() };
     let age = age(at);
-    let objects = output::counted(pending.pending_objects, "object");
-    let bytes = output::bytes(pending.pending_bytes);
-    match (keeps_objects, pending.pending_objects) {
+    let count = pending.pending_objects.unwrap_or_default();
+    let objects = output::counted(count, "object");
+    let bytes = output::bytes(pending.pending_bytes.unwrap_or_default());
+    match (keeps_objects, count) {
         (true, _) => format!("the bucket keeps {objects} ({bytes})"),
         (false, 1) => format!("{objects} ({bytes}) waits, for {age:#}"),
         (false, _) => format!("{objects} ({bytes}) wait, the oldest for {age:#}"),

@@ -348,6 +348,7 @@ fn check_names_what_is_missing_and_the_user_who_needs_it() {
     let (wrong, _) = service("200 OK", r#"{"dbUser":"loader","dbPassword":"wrong"}"#.to_owned());
     let ran = project.run_with(&["check"], &[("AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS", wrong.as_str())]).exits(1);
     assert!(ran.stdout.contains("does not take the password of `loader`"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("the login was fetched") && !ran.stdout.contains("PGPASSWORD"), "{}", ran.stdout);
     let url = project.cluster().standin.url();
     let (_, database) = url.rsplit_once('/').unwrap();
     project.sql(&format!("REVOKE TEMP ON DATABASE {database} FROM PUBLIC"));

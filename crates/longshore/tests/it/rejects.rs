@@ -454,11 +454,19 @@ fn a_header_that_is_read_as_data_is_told_from_a_bad_row() {
     let project = Project::new(&pipeline_of_ids("csv = { header = false }\n"));
     project.sql("CREATE TABLE orders (id INTEGER, name VARCHAR)");
     project.drop("header.csv", "\"ID\",name\n1,a\n");
-    project.drop("row.csv", "1,a\nid,b\n");
-    let cure = "remove `header = false` on pipeline `orders`";
+    project.drop("row.csv", "1,a\nid,name\n");
     project.load_some();
-    assert!(project.run(&["rejects", "pending/header.csv"]).exits(0).stdout.contains(cure));
-    assert!(!project.run(&["rejects", "pending/row.csv"]).exits(0).stdout.contains(cure));
+    let told = |key: &str| project.run(&["rejects", key]).exits(0).stdout;
+    assert!(told("pending/header.csv").contains("remove `header = false` on pipeline `orders`"));
+    assert!(!told("pending/row.csv").contains("remove `header"));
+    // As it says, it goes in.
+    project.configure("", &pipeline_of_ids(""));
+    project.run(&["retry", "pending/header.csv"]).exits(0);
+    assert_eq!(project.rows("SELECT * FROM orders"), ["1|a"]);
+    project.configure("", &pipeline_of_ids("columns = [\"id\", \"name\"]\ncsv = { header = false }\n"));
+    project.drop("other.csv", "id,name\n2,b\n");
+    project.load_some();
+    assert!(told("pending/other.csv").contains("remove `header = false` and `columns` on pipeline"));
 }
 
 #[test]
@@ -487,6 +495,11 @@ fn what_is_not_listed_is_said() {
     assert_eq!(shown.stdout.matches("[type]").count(), 20, "{}", shown.stdout);
     let json = |limit: &str| project.run(&["rejects", "pending/many.csv", "--json", "--limit", limit]).exits(0).json();
     assert_eq!((&json("20")["more"], &json("21")["more"]), (&true.into(), &false.into()));
+    // Of an object 1,000 are kept.
+    project.drop("most.csv", format!("id\n{}", "x\n".repeat(1_100)));
+    project.load_some();
+    let shown = project.run(&["rejects", "pending/most.csv", "--limit", "5000"]).exits(0);
+    shown.prints("and 100 more rows: of an object 1,000 are listed");
 }
 
 fn pipeline_of_ids(settings: &str) -> String {

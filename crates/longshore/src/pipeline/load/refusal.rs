@@ -274,8 +274,9 @@ fn too_many(rejects: &Rejects, records: u64, job: Job<'_>) -> Why {
         );
     }
     let cure = if first.is_some_and(|first| is_header(first, job)) {
+        let settings = if job.target.csv.columns.order.is_empty() { "" } else { " and `columns`" };
         format!(
-            "its first record names the columns: remove `header = false` on pipeline `{}` and run `longshore retry KEY`",
+            "its first record names the columns: remove `header = false`{settings} on pipeline `{}` and run `longshore retry KEY`",
             job.pipeline.name
         )
     } else {
