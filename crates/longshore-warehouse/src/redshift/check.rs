@@ -298,7 +298,7 @@ fn keys(name: &TableName, described: &Described, mode: &Mode) -> Finding {
                 described.table.name,
                 key.iter()
                     .find(|key| columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)))
-                    .map_or_else(|| "by a column of `key`".to_owned(), |column| ident(column))
+                    .map_or_else(|| "to a column of `key`".to_owned(), |column| ident(column))
             ),
         ),
         (Mode::Upsert { .. }, Some(_)) => fine(said),

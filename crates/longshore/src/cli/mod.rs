@@ -142,17 +142,6 @@ impl Failure {
         self
     }
 
-    /// The error with its causes, on one line.
-    fn on_one_line(&self) -> String {
-        let mut told = self.error.to_string();
-        let mut source = self.error.source();
-        while let Some(cause) = source {
-            told = format!("{told}: {cause}");
-            source = cause.source();
-        }
-        told
-    }
-
     /// Prints a primary line, the causes, then a hint.
     pub fn print(&self) {
         eprintln!("error: {}", self.error);

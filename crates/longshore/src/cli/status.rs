@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use longshore_queue::{Pause, PauseKind, Schedule, State as TaskState, Task, Worker};
 use serde::Serialize;
 
-use super::{Failure, Global, Outcome, Result, output};
+use super::{Global, Outcome, Result, output};
 use crate::bucket::ObjectKey;
 use crate::config::Config;
 use crate::journal::{LoadRow, ObjectRow, State};
-use crate::pipeline::{Context, discover};
+use crate::pipeline::{Context, Error, discover};
 use crate::project;
 use crate::worker::TRIES;
 
@@ -80,8 +80,8 @@ pub(super) async fn run(global: &Global) -> Result {
     let document = Document {
         keeps_objects: context.keep,
         pending,
-        bucket_error: bucket_error.as_ref().map(Failure::on_one_line),
-        bucket_hint: bucket_error.and_then(|error| error.hint),
+        bucket_error: bucket_error.as_ref().map(Error::chain),
+        bucket_hint: bucket_error.as_ref().and_then(Error::hint).map(str::to_owned),
         // Who only looks makes no journal.
         queue: if config.journal.exists() { queued(&*project::open_queue(&config)?).await? } else { Queued::default() },
         failed,
@@ -119,7 +119,7 @@ async fn queued(queue: &dyn longshore_queue::Queue) -> Result<Queued> {
     })
 }
 
-async fn pending(config: &Config, context: &Context) -> Result<Pending> {
+async fn pending(config: &Config, context: &Context) -> std::result::Result<Pending, Error> {
     let found = discover::discover(&config.pipelines, None, context).await?;
     let (pending_objects, pending_bytes) = found.spool.size()?;
     Ok(Pending {

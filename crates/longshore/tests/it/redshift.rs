@@ -392,6 +392,10 @@ fn check_says_that_the_staging_bucket_is_in_another_region() {
     let ran = project.run(&["check"]).exits(0);
     assert!(ran.stdout.contains("without a distkey") && ran.stdout.contains("ALTER DISTKEY \"id\""), "{}", ran.stdout);
     let config = std::fs::read_to_string(project.path("longshore.toml")).unwrap();
+    project.write_config(&config.replace("[\"id\"]", "[\"idd\"]"));
+    let ran = project.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("ALTER DISTKEY to a column of `key`"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("ALTER DISTKEY \"idd\""), "{}", ran.stdout);
     project.write_config(&config.replace("[warehouse]", "[warehouse]\nstaging_region = \"eu-west-1\""));
     let ran = project.run(&["check"]).exits(1);
     assert!(ran.stdout.contains("in another region") && ran.stdout.contains("staging_region"), "{}", ran.stdout);

@@ -485,6 +485,12 @@ fn what_is_not_listed_is_said() {
     std::fs::rename(&failed, &kept).unwrap();
     project.run(&["status"]).exits(0);
     std::fs::rename(&kept, &failed).unwrap();
+    let listed = || project.run(&["status", "--json"]).exits(1).json()["failed"].as_array().unwrap().clone();
+    for object in listed() {
+        std::fs::rename(project.path("bucket").join(object["lies_at"].as_str().unwrap()), project.path("kept"))
+            .unwrap();
+    }
+    assert_eq!(listed().len(), 3);
     project.run(&["rejects", "--limit", "12"]).exits(0).prints("and more: `--limit N` lists them");
     let all = project.run(&["rejects", "--limit", "13"]).exits(0);
     assert!(!all.stdout.contains("and more"), "{}", all.stdout);
